@@ -1,0 +1,46 @@
+//! `cargo xtask soak NAME`: the long versions of what `test` does for a moment.
+//!
+//! Whoever works on a part runs its soak by hand; nothing here runs in CI.
+
+use clap::ValueEnum;
+
+use crate::error::Error;
+use crate::features::{self, Sets};
+use crate::manifest::Workspace;
+use crate::stage;
+
+/// Options of `cargo xtask soak`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which one; without it they are listed
+    name: Option<Soak>,
+    /// Seconds that each fuzz target runs
+    #[arg(long, default_value_t = 600)]
+    seconds: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Soak {
+    /// Every fuzz target for ten minutes (or --seconds), on stable, from the corpus in fuzz/corpus
+    Fuzz,
+    /// Every crate with every combination of its features
+    Features,
+}
+
+/// Runs one soak, or lists them all.
+///
+/// # Errors
+/// The first command that failed.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<(), Error> {
+    match args.name {
+        Some(Soak::Fuzz) => stage::fuzz(workspace, args.seconds),
+        Some(Soak::Features) => features::check(workspace, Sets::Powerset),
+        None => {
+            for value in Soak::value_variants().iter().filter_map(Soak::to_possible_value) {
+                let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+                println!("{:<10}{about}", value.get_name());
+            }
+            Ok(())
+        }
+    }
+}

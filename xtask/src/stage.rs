@@ -1,0 +1,158 @@
+//! The stages of `cargo xtask test`, in the order a failure should be met: cheap and common first.
+//!
+//! A stage is a name, the tools it needs and what it runs. To add one: a variant, an arm in each
+//! `match` below, and its place in the order is the variant's place in the list.
+
+use clap::ValueEnum;
+
+use crate::command::Line;
+use crate::error::Error;
+use crate::features::{self, Sets};
+use crate::manifest::{Workspace, parse};
+use crate::tool::Tool;
+use crate::{readme, tidy};
+
+/// Seconds that each fuzz target runs here; `cargo xtask soak fuzz` runs them longer.
+const FUZZ_SMOKE_SECONDS: u32 = 10;
+
+/// One step of `cargo xtask test`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stage {
+    /// Formatting of every crate, `fuzz` included
+    Fmt,
+    /// The rules of ARCHITECTURE.md that no compiler knows
+    Tidy,
+    /// All targets with all features, warnings denied
+    Clippy,
+    /// Tests and doc tests with all features
+    Test,
+    /// Documentation, warnings denied
+    Docs,
+    /// Each crate with each of its features alone
+    Features,
+    /// Licences, banned crates and sources of all dependencies
+    Deny,
+    /// Each fuzz target for ten seconds
+    Fuzz,
+    /// All examples built (their tests run with the others)
+    Examples,
+    /// README.md, README.zh-CN.md and examples/hello say the same
+    Readme,
+    /// Instruction counts of the hot paths, under valgrind
+    Icount,
+    /// The demo and the benchmarks for a moment, in release
+    Bench,
+}
+
+impl Stage {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// What must be installed for it.
+    pub(crate) fn tools(self) -> &'static [Tool] {
+        match self {
+            Self::Fmt => &[Tool::Rustfmt],
+            Self::Clippy | Self::Features => &[Tool::Clippy],
+            Self::Deny => &[Tool::CargoDeny],
+            Self::Fuzz => &[Tool::CargoFuzz, Tool::Cxx],
+            Self::Icount => &[Tool::Valgrind],
+            Self::Tidy | Self::Test | Self::Docs | Self::Examples | Self::Readme | Self::Bench => {
+                &[]
+            }
+        }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// The first command or rule that failed.
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<(), Error> {
+        let line = |words: &str| Line::new(&workspace.root, words);
+        match self {
+            Self::Fmt => {
+                line("cargo fmt --all --check").run()?;
+                line("cargo fmt --manifest-path fuzz/Cargo.toml --check").run()
+            }
+            Self::Tidy => tidy::run(workspace),
+            Self::Clippy => {
+                line("cargo clippy --workspace --all-targets --all-features -- -D warnings").run()
+            }
+            Self::Test => line("cargo test --workspace --all-features --no-fail-fast").run(),
+            Self::Docs => line("cargo doc --workspace --all-features --no-deps")
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .run(),
+            Self::Features => features::check(workspace, Sets::Each),
+            Self::Deny => line("cargo deny --all-features check licenses bans sources").run(),
+            Self::Fuzz => fuzz(workspace, FUZZ_SMOKE_SECONDS),
+            Self::Examples => line("cargo build --workspace --all-features --examples").run(),
+            Self::Readme => readme::run(workspace),
+            Self::Icount => {
+                line("cargo run --release -p yumen-bench --bin icount -- --check").run()
+            }
+            Self::Bench => line("cargo run --release -- demo --seconds 3 --bots 50 --json").run(),
+        }
+    }
+}
+
+/// Runs every fuzz target of `fuzz/Cargo.toml` for `seconds`, on the stable toolchain.
+///
+/// New inputs go below `target`, so that a run leaves the repository's corpus as it is.
+///
+/// # Errors
+/// The first target that finds something, an input that takes ten seconds included; the input is
+/// below `fuzz/artifacts`.
+pub(crate) fn fuzz(workspace: &Workspace, seconds: u32) -> Result<(), Error> {
+    for target in fuzz_targets(&workspace.read("fuzz/Cargo.toml")?)? {
+        let found = format!("target/fuzz-found/{target}");
+        let corpus = format!("fuzz/corpus/{target}");
+        for folder in [&found, &corpus] {
+            let path = workspace.root.join(folder);
+            std::fs::create_dir_all(&path).map_err(|source| Error::Read { path, source })?;
+        }
+        let words = format!(
+            "cargo fuzz run --sanitizer none {target} {found} {corpus} -- -max_total_time={seconds} \
+             -timeout=10"
+        );
+        // cargo-fuzz needs two unstable compiler flags; this lets the stable toolchain accept them.
+        Line::new(&workspace.root, &words).env("RUSTC_BOOTSTRAP", "1").run()?;
+    }
+    Ok(())
+}
+
+/// The names of all fuzz targets, in the order of the manifest.
+fn fuzz_targets(manifest: &str) -> Result<Vec<String>, Error> {
+    let table = parse(manifest, "fuzz/Cargo.toml")?;
+    let bins = table.get("bin").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let names = bins.iter().filter_map(|bin| bin.get("name")?.as_str());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    if names.is_empty() {
+        // Passing without having run anything would look like a success.
+        let problem = "no fuzz target".to_owned();
+        return Err(Error::Manifest { path: "fuzz/Cargo.toml".to_owned(), problem });
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_targets_are_the_binaries_of_the_manifest() {
+        let text = "[package]\nname = \"f\"\n[[bin]]\nname = \"b\"\npath = \"b.rs\"\n[[bin]]\nname = \"a\"";
+        assert_eq!(fuzz_targets(text).unwrap(), ["b", "a"]);
+        assert!(fuzz_targets("[package]\nname = \"f\"").is_err());
+    }
+
+    #[test]
+    fn every_stage_has_a_name_of_its_own() {
+        let mut names: Vec<String> = Stage::value_variants().iter().map(|s| s.name()).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(!names.contains(&String::new()));
+    }
+}
