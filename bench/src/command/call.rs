@@ -1,0 +1,65 @@
+//! `yumen bench call`: one request of the user's, many times.
+use super::job::Job;
+use super::{LayoutArgs, note, result, target};
+use crate::generator::{Expect, Load, Request, Target};
+use crate::report::{LoadReport, Shape};
+use clap::Args;
+use std::io;
+use std::process::ExitCode;
+
+/// Options of `bench call`.
+#[derive(Debug, Clone, Args)]
+pub struct CallArgs {
+    /// A gate that speaks due's packets: HOST:PORT, tcp://HOST:PORT or ws://HOST:PORT/PATH.
+    #[arg(long, value_parser = target, value_name = "TARGET")]
+    connect: Target,
+    /// Body of each request, sent as it is given: JSON for a route that reads JSON.
+    #[arg(long, default_value = "{}", value_name = "JSON")]
+    data: String,
+    /// Requests in total.
+    #[arg(short = 'n', long, default_value_t = 10_000)]
+    messages: u64,
+    /// Connections.
+    #[arg(short = 'c', long, default_value_t = 50)]
+    connections: usize,
+    /// Requests outstanding per connection.
+    #[arg(long, default_value_t = 1)]
+    depth: u32,
+    #[command(flatten)]
+    layout: LayoutArgs,
+    /// Process whose CPU time is the server's. May be repeated.
+    #[arg(long, value_name = "PID")]
+    server_pid: Vec<u32>,
+    /// Do not announce the client: behave like a client of due in every byte.
+    #[arg(long)]
+    plain: bool,
+    /// Print the result as one JSON object, the last line of standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: CallArgs) -> io::Result<ExitCode> {
+    let load = Load::Closed { depth: args.depth, messages: args.messages };
+    let shape = Shape::of(load, args.connections, args.data.len(), None);
+    let job = Job {
+        target: args.connect,
+        request: Request {
+            layout: args.layout.layout(args.data.len()),
+            route: args.layout.route(),
+            body: args.data.into_bytes(),
+            expect: Expect::Any,
+            announce: !args.plain,
+        },
+        connections: args.connections,
+        load,
+        pids: args.server_pid,
+        progress: true,
+    };
+    let (measured, server_cpu) = job.measure()?;
+    if let Some(reply) = &measured.first_reply {
+        note(&format!("first reply: {}", String::from_utf8_lossy(reply)));
+    }
+    let report = LoadReport::new(job.target.to_string(), shape, &measured, server_cpu);
+    result(args.json, &report, &report.to_string())?;
+    Ok(if report.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

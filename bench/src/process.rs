@@ -1,0 +1,261 @@
+//! Servers under test: how a child is started and stopped, and what a process has used.
+//!
+//! The protocol between `yumen bench` and a child of its own: the child binds, prints the address
+//! as the first line of its standard output, and ends when its standard input ends (or on
+//! SIGTERM). A parent that dies closes the pipe, so no child outlives it.
+use crate::poll;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{read_dir, read_to_string};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// Longest wait for a child's address, and for its end.
+const CHILD_MAX: Duration = Duration::from_secs(10);
+
+/// A server started for a measurement; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    /// Kept open, so that a child that prints once more is not ended by it.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts `program` with `arguments` and waits for its address.
+    ///
+    /// # Errors
+    /// If it cannot be started, or prints no address within ten seconds.
+    pub fn start<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a prepared command, whose standard streams are replaced as the protocol asks.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let found = child.stdout.take().ok_or_else(|| io::Error::from(ErrorKind::BrokenPipe));
+        match found.and_then(first_line) {
+            Ok((address, output)) => Ok(Self { child, address, _output: output }),
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it and waits until it has ended; kills it after ten seconds.
+    ///
+    /// # Errors
+    /// `TimedOut` if it had to be killed; otherwise those of the system.
+    pub fn stop(mut self) -> io::Result<()> {
+        drop(self.child.stdin.take());
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            let handle = pidfd_open(pid, PidfdFlags::empty())?;
+            if !poll::readable(&handle, CHILD_MAX)? {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both do nothing where the child has ended and was waited for.
+        let killed = self.child.kill();
+        if killed.is_ok() {
+            // Its status is of no interest: it was killed.
+            drop(self.child.wait());
+        }
+    }
+}
+
+fn first_line(output: ChildStdout) -> io::Result<(SocketAddr, BufReader<ChildStdout>)> {
+    if !poll::readable(&output, CHILD_MAX)? {
+        return Err(io::Error::new(ErrorKind::TimedOut, "the server printed no address"));
+    }
+    let (mut output, mut line) = (BufReader::new(output), String::new());
+    output.read_line(&mut line)?;
+    match line.trim().parse() {
+        Ok(address) => Ok((address, output)),
+        Err(_) => {
+            let text = format!("the server printed {line:?} instead of its address");
+            Err(io::Error::new(ErrorKind::InvalidData, text))
+        }
+    }
+}
+
+/// The child's side: prints where it listens, for the parent to read.
+///
+/// # Errors
+/// Those of writing to standard output.
+pub fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{address}")?;
+    output.flush()
+}
+
+/// The child's side: blocks until standard input has ended, which is when to stop. Call it on a
+/// thread of its own where the main thread has something else to do.
+///
+/// # Errors
+/// Those of reading; to stop is right then as well.
+pub fn until_input_ends() -> io::Result<()> {
+    let (mut input, mut ignored) = (io::stdin().lock(), [0_u8; 256]);
+    while input.read(&mut ignored)? > 0 {}
+    Ok(())
+}
+
+/// The CPU time, user and system, that a process had used at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct CpuTime {
+    /// By thread, in nanoseconds: exact, but silent about threads that have ended.
+    threads: BTreeMap<u32, u64>,
+    /// Of the whole process, ended threads included: exact to two ticks of 10 ms.
+    ticks: u64,
+}
+
+/// The kernel's `USER_HZ`, the same on every Linux platform that Rust's tier 1 knows.
+const TICKS_PER_SECOND: u64 = 100;
+
+impl CpuTime {
+    /// What process `pid` has used so far.
+    ///
+    /// # Errors
+    /// If there is no such process, or this one may not look at it.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let stat = read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name, field 2, is in parentheses and may hold spaces: the rest starts behind them.
+        let (_, fields) = stat.rsplit_once(") ").unwrap_or_default();
+        let field = |at| fields.split(' ').nth(at).and_then(|text| text.parse::<u64>().ok());
+        let (Some(user), Some(system)) = (field(11), field(12)) else {
+            return Err(ErrorKind::InvalidData.into());
+        };
+        let mut threads = BTreeMap::new();
+        for entry in read_dir(format!("/proc/{pid}/task"))? {
+            let entry = entry?;
+            // A thread may end between listing and reading.
+            let Ok(used) = read_to_string(entry.path().join("schedstat")) else { continue };
+            let id = entry.file_name().to_str().and_then(|id| id.parse().ok());
+            let ns = used.split(' ').next().and_then(|ns| ns.parse().ok());
+            if let (Some(id), Some(ns)) = (id, ns) {
+                threads.insert(id, ns);
+            }
+        }
+        Ok(Self { threads, ticks: user.saturating_add(system) })
+    }
+
+    /// What was used between `earlier` and this. Exact as long as no thread ended in between.
+    pub fn since(&self, earlier: &Self) -> Duration {
+        let none_ended = earlier.threads.keys().all(|id| self.threads.contains_key(id));
+        if none_ended && !self.threads.is_empty() {
+            let used = self
+                .threads
+                .iter()
+                .map(|(id, ns)| ns.saturating_sub(earlier.threads.get(id).copied().unwrap_or(0)));
+            return Duration::from_nanos(used.sum());
+        }
+        let ticks = self.ticks.saturating_sub(earlier.ticks);
+        Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND))
+    }
+}
+
+/// The CPU times of several processes at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct CpuTimes(Vec<CpuTime>);
+
+impl CpuTimes {
+    /// What each of `pids` has used so far.
+    ///
+    /// # Errors
+    /// As [`CpuTime::of`].
+    pub fn of(pids: &[u32]) -> io::Result<Self> {
+        pids.iter().map(|pid| CpuTime::of(*pid)).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// What all of them used between `earlier`, which lists the same processes, and this.
+    pub fn since(&self, earlier: &Self) -> Duration {
+        self.0.iter().zip(&earlier.0).map(|(now, then)| now.since(then)).sum()
+    }
+}
+
+/// Anonymous memory resident for process `pid`, in bytes: what it holds itself, without files.
+///
+/// # Errors
+/// If there is no such process.
+pub fn anonymous_memory(pid: u32) -> io::Result<u64> {
+    let status = read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kib.map(|kib| kib.saturating_mul(1024)).ok_or_else(|| ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_work_of_this_process_shows_in_its_cpu_time() {
+        let before = CpuTime::of(std::process::id()).unwrap();
+        let start = crate::clock::thread_cpu();
+        let mut sum = 0_u64;
+        while crate::clock::thread_cpu() - start < Duration::from_millis(50) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        let used = CpuTime::of(std::process::id()).unwrap().since(&before);
+        assert!(used >= Duration::from_millis(40), "{used:?}");
+    }
+
+    #[test]
+    fn an_ended_thread_is_counted_in_ticks() {
+        let thread = |id, ns| BTreeMap::from([(id, ns)]);
+        let before = CpuTime { threads: thread(1, 5), ticks: 10 };
+        let after = CpuTime { threads: thread(2, 7), ticks: 13 };
+        assert_eq!(after.since(&before), Duration::from_millis(30));
+        let after = CpuTime { threads: BTreeMap::from([(1, 9), (2, 7)]), ticks: 13 };
+        assert_eq!(after.since(&before), Duration::from_nanos(11));
+    }
+
+    #[test]
+    fn memory_of_this_process_is_found() {
+        assert!(anonymous_memory(std::process::id()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_child_is_known_by_its_first_line_and_ends_with_its_input() {
+        let server = Server::start(Path::new("/bin/sh"), &["-c", "echo 127.0.0.1:7; cat"]).unwrap();
+        assert_eq!(server.address().port(), 7);
+        server.stop().unwrap();
+    }
+
+    #[test]
+    fn a_child_that_prints_no_address_is_an_error() {
+        let error = Server::start(Path::new("/bin/sh"), &["-c", "echo hello; cat"]).unwrap_err();
+        assert!(error.to_string().contains("hello"), "{error}");
+        let error = Server::start(Path::new("/bin/sh"), &["-c", "exit 3"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+}

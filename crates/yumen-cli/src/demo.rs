@@ -1,0 +1,90 @@
+//! `yumen demo`: a gate on tcp and ws, a node, and bots, in one process over real sockets.
+//!
+//! This file is what a person sees; the servers and bots are in [`world`]. Everything goes to
+//! standard error, so that with `--json` standard output holds one line: the summary.
+mod table;
+mod world;
+
+use clap::Args;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+use table::{Sample, Summary, Table};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use world::World;
+
+/// Options of `demo`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// How many bots play. Each holds one connection, so `ulimit -n` must allow two per bot.
+    #[arg(long, default_value_t = 1_000)]
+    bots: usize,
+    /// Stop after so many seconds. Default: on Ctrl-C.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Print the summary as one JSON object, the last line of standard output.
+    #[arg(long)]
+    json: bool,
+    /// Where the gate listens for tcp; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:3553", value_name = "ADDR")]
+    tcp: SocketAddr,
+    /// Where the gate listens for WebSocket; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:3554", value_name = "ADDR")]
+    ws: SocketAddr,
+}
+
+/// Runs the demo. Exit code 0 only if every request was answered.
+pub(crate) fn run(args: &DemoArgs) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let summary = runtime.and_then(|runtime| runtime.block_on(show(args)));
+    match summary.and_then(|summary| print(args.json, &summary).map(|()| summary)) {
+        Ok(summary) if summary.all_answered() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            note(&format!("demo: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Starts everything, shows a line a second until it is time to stop, and sums up.
+async fn show(args: &DemoArgs) -> io::Result<Summary> {
+    let mut world = World::start(args).await?;
+    let mut table = Table::new(args.bots, world.tcp(), world.ws());
+    table.begin()?;
+    let start = Instant::now();
+    // A century where no end was asked for: longer than any clock of tokio's is asked to wait.
+    let seconds = args.seconds.unwrap_or(3_153_600_000);
+    let end = start.checked_add(Duration::from_secs(seconds)).unwrap_or(start);
+    let mut tick = interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick.tick().await;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => table.show(&world.sample())?,
+            () = sleep_until(end) => break,
+            pressed = tokio::signal::ctrl_c() => {
+                pressed?;
+                break;
+            }
+        }
+    }
+    let last: Sample = world.stop().await?;
+    Ok(Summary::new(args.bots, &last))
+}
+
+fn print(json: bool, summary: &Summary) -> io::Result<()> {
+    note(&format!("\n{summary}"));
+    if json {
+        let mut output = io::stdout().lock();
+        serde_json::to_writer(&mut output, summary)?;
+        writeln!(output)?;
+    }
+    Ok(())
+}
+
+/// One line on standard error. A reader that went away is no reason to stop.
+fn note(text: &str) {
+    writeln!(io::stderr(), "{text}").unwrap_or_default();
+}

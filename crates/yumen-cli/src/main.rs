@@ -1,0 +1,36 @@
+//! The `yumen` command: the demo and the benchmarks.
+//!
+//! Only what a person types and sees is here. Everything that measures is in `yumen-bench`, so
+//! that it can be built and tested without this binary.
+mod demo;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use yumen_bench::command::BenchCommand;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Game servers in Rust: gates, nodes, clients.
+#[derive(Debug, Parser)]
+#[command(name = "yumen", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See it work: a gate, a node and a thousand bots in this process, over real sockets.
+    Demo(demo::DemoArgs),
+    /// Measure a server of ours, or any that speaks due's packets.
+    #[command(subcommand, arg_required_else_help = true)]
+    Bench(BenchCommand),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Bench(command) => yumen_bench::command::run(command),
+    }
+}

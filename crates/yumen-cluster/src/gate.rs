@@ -1,0 +1,306 @@
+//! A gate: holds client connections, knows who is logged in, and routes messages to nodes.
+//!
+//! It never looks into a message's body and runs no code of the game's. Read in this order:
+//! `gate/hall.rs` (what an instance is made of), `forward.rs` (clients to nodes), `serve.rs` (nodes to
+//! clients), `login.rs` (who is who).
+
+mod balance;
+mod forward;
+mod hall;
+mod handle;
+mod listen;
+mod login;
+mod plan;
+mod run;
+mod serve;
+mod sessions;
+mod stats;
+mod table;
+
+pub use balance::Dispatch;
+pub use handle::{GateHandle, SessionInfo};
+#[cfg(feature = "ws")]
+pub use listen::Ws;
+pub use listen::{Listen, Tcp};
+pub use plan::DuplicateLogin;
+pub use stats::GateStats;
+
+use crate::{
+    cluster::Cluster,
+    instance::{BuildError, Member, check_common, instance_id},
+};
+use handle::INBOX_LEN;
+use plan::Plan;
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+use yumen_net::{limit::Limiter, tcp};
+use yumen_proto::{
+    conn::{Heartbeat, Settings},
+    link::Kind,
+    packet::Layout,
+};
+
+/// A gate, ready to run: its listeners are bound, and nobody is accepted yet.
+#[derive(Debug)]
+pub struct Gate {
+    pub(crate) cluster: Cluster,
+    pub(crate) members: Vec<Member>,
+    pub(crate) doorways: Vec<Doorway>,
+    handle: GateHandle,
+}
+
+/// A bound listener on its way to the acceptor.
+#[derive(Debug)]
+pub(crate) struct Doorway {
+    pub(crate) listener: std::net::TcpListener,
+    pub(crate) limiter: Limiter,
+}
+
+/// Settings of a gate before they are checked. Each method says its default.
+#[derive(Debug)]
+pub struct GateBuilder {
+    cluster: Cluster,
+    id: String,
+    name: String,
+    instances: u16,
+    listens: Vec<Listen>,
+    settings: Settings,
+    dispatch: Dispatch,
+    duplicate_login: DuplicateLogin,
+    in_flight_max: u32,
+    messages_per_second_max: u32,
+    drain_max: Duration,
+}
+
+/// An id that nobody else has: the component's name and 64 random bits.
+pub(crate) fn fresh_id(name: &str) -> String {
+    format!("{name}-{:016x}", RandomState::new().hash_one(name))
+}
+
+impl Gate {
+    /// Starts describing a gate of `cluster`.
+    pub fn builder(cluster: &Cluster) -> GateBuilder {
+        GateBuilder {
+            cluster: cluster.clone(),
+            id: fresh_id("gate"),
+            name: "gate".to_owned(),
+            instances: 1,
+            listens: Vec::new(),
+            settings: Settings::default(),
+            dispatch: Dispatch::default(),
+            duplicate_login: DuplicateLogin::default(),
+            in_flight_max: 256 * 1024,
+            messages_per_second_max: 0,
+            drain_max: Duration::from_secs(10),
+        }
+    }
+
+    /// Looks at the gate while it runs.
+    pub fn handle(&self) -> GateHandle {
+        self.handle.clone()
+    }
+
+    /// Where clients connect, in the order of the listeners, with the ports the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.handle.addresses()
+    }
+}
+
+impl GateBuilder {
+    /// Id in the cluster, unique among all its instances; with several instances the first has it
+    /// and the others get `.1`, `.2` … behind it. Default: `gate-` and a random number.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Name that several gates may share. Default: `gate`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Instances in this process, 1 to 256; each is a thread. Default: 1.
+    #[must_use]
+    pub fn instances(mut self, count: u16) -> Self {
+        self.instances = count;
+        self
+    }
+
+    /// Adds a listener. At least one is needed.
+    #[must_use]
+    pub fn listen(mut self, listen: impl Into<Listen>) -> Self {
+        self.listens.push(listen.into());
+        self
+    }
+
+    /// Layout of client packets; nodes and clients must have the same. Default: big-endian, route and
+    /// sequence number of two bytes, bodies of up to 64 KiB.
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.settings.layout = layout;
+        self
+    }
+
+    /// Heartbeats and the idle limit of listeners that say nothing else. Default: answered, every
+    /// 10 s, closed after 2 silent intervals.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.settings.heartbeat = heartbeat;
+        self
+    }
+
+    /// Longest time without a user, of listeners that say nothing else; zero is no limit.
+    /// Default: zero.
+    #[must_use]
+    pub fn login_max(mut self, limit: Duration) -> Self {
+        self.settings.login_max = limit;
+        self
+    }
+
+    /// Most bytes queued for a client that its socket does not accept; beyond it the connection is
+    /// closed. Default: 1 MiB.
+    #[must_use]
+    pub fn backlog_max(mut self, bytes: usize) -> Self {
+        self.settings.backlog_max = bytes;
+        self
+    }
+
+    /// Longest time in which a client accepts no byte while some are queued for it. Default: 10 s.
+    #[must_use]
+    pub fn write_stall_max(mut self, limit: Duration) -> Self {
+        self.settings.write_stall_max = limit;
+        self
+    }
+
+    /// How messages are spread over the nodes that serve a route. Default: random.
+    #[must_use]
+    pub fn dispatch(mut self, dispatch: Dispatch) -> Self {
+        self.dispatch = dispatch;
+        self
+    }
+
+    /// What happens when a user logs in a second time. Default: the older connection is closed.
+    #[must_use]
+    pub fn duplicate_login(mut self, policy: DuplicateLogin) -> Self {
+        self.duplicate_login = policy;
+        self
+    }
+
+    /// Most bytes of one session that nodes have not finished. Beyond it the session is not read; after
+    /// a second without progress its messages are refused as busy. Default: 256 KiB.
+    #[must_use]
+    pub fn in_flight_max(mut self, bytes: u32) -> Self {
+        self.in_flight_max = bytes;
+        self
+    }
+
+    /// Most messages of one session a second, and at once; 0 is no limit. More are refused. Default: 0.
+    #[must_use]
+    pub fn messages_per_second_max(mut self, count: u32) -> Self {
+        self.messages_per_second_max = count;
+        self
+    }
+
+    /// Longest wait for messages in flight and for unwritten bytes at the stop. Default: 10 s.
+    #[must_use]
+    pub fn drain_max(mut self, limit: Duration) -> Self {
+        self.drain_max = limit;
+        self
+    }
+
+    /// Checks the settings and binds the listeners.
+    ///
+    /// # Errors
+    /// [`BuildError`] lists every setting that is out of range and every address that cannot be bound.
+    pub fn build(self) -> Result<Gate, BuildError> {
+        let mut problems = Vec::new();
+        check_common(&self.id, &self.name, self.instances, &mut problems);
+        if self.listens.is_empty() {
+            problems.push("no listener: add `.listen(Tcp::on(\"0.0.0.0:3553\"))`".to_owned());
+        }
+        if self.in_flight_max == 0 {
+            problems.push("in_flight_max is 0: no message could be forwarded".to_owned());
+        }
+        let (mut listens, mut doorways) = (Vec::new(), Vec::new());
+        for listen in &self.listens {
+            match tcp::bind(&listen.addr).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+                Ok((addr, listener)) => {
+                    let limiter = Limiter::new(listen.connections_max, listen.per_address_max);
+                    listens.push(listen.plan(addr, &self.settings));
+                    doorways.push(Doorway { listener, limiter });
+                }
+                Err(error) => {
+                    problems.push(format!("cannot listen on {}: {error}", listen.addr));
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(BuildError { component: "gate", problems });
+        }
+        let addresses = listens.iter().map(|listen| listen.addr).collect();
+        let plan = Arc::new(Plan {
+            name: self.name,
+            listens,
+            dispatch: self.dispatch,
+            duplicate_login: self.duplicate_login,
+            in_flight_max: self.in_flight_max,
+            messages_per_second_max: self.messages_per_second_max,
+            drain_max: self.drain_max,
+        });
+        let (mut members, mut inboxes) = (Vec::new(), Vec::new());
+        for index in 0..self.instances {
+            let (tx, inbox) = mpsc::channel(INBOX_LEN);
+            inboxes.push(tx);
+            let plan = Arc::clone(&plan);
+            members.push(Member {
+                id: instance_id(&self.id, index),
+                kind: Kind::Gate,
+                launch: Box::new(move |env, neighbours, ties| {
+                    Box::pin(run::run(env, neighbours, ties, (plan, inbox)))
+                }),
+            });
+        }
+        let handle = GateHandle { addresses, inboxes };
+        Ok(Gate { cluster: self.cluster, members, doorways, handle })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wrong_setting_is_listed_at_once() {
+        let error = Gate::builder(&Cluster::in_process())
+            .id("a/b")
+            .name("")
+            .instances(0)
+            .in_flight_max(0)
+            .listen(Tcp::on("256.0.0.1:1"))
+            .build()
+            .unwrap_err();
+        let text = error.to_string();
+        for part in ["a/b", "name", "instances is 0", "in_flight_max", "cannot listen on 256.0.0.1"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(error.problems.len(), 5, "{text}");
+    }
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = taken.local_addr().unwrap().to_string();
+        let cluster = Cluster::in_process();
+        let error = Gate::builder(&cluster).listen(Tcp::on(addr.clone())).build().unwrap_err();
+        assert!(error.to_string().contains(&addr), "{error}");
+    }
+}

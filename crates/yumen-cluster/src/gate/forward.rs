@@ -1,0 +1,328 @@
+//! From clients to nodes: which node, whether at all, and how much at once.
+//!
+//! A message that cannot be given to a node is either kept with its session, which is then not read,
+//! or refused: counted by reason, and answered with a status where the client understands that.
+
+use super::{
+    hall::{Front, Hall},
+    sessions::{Bound, Bucket, Session, Wait},
+    stats::bump,
+    table::{Member, Route},
+};
+use std::{rc::Rc, sync::Arc, time::Duration};
+use yumen_core::{cluster::Event, locator::Role, status::Code};
+use yumen_mesh::{LinkId, Unsent};
+use yumen_net::driver::{Service, Turn};
+use yumen_proto::{
+    conn::{CloseReason, Now, ServerConn, ServerEvent},
+    extension::StatusReply,
+    id::{ConnId, InstanceId, UserId},
+    link::{Command, Frame},
+    packet::Data,
+};
+
+/// Longest batch of one connection before others get a turn.
+const BATCH_MAX: Duration = Duration::from_millis(1);
+/// Messages between two looks at the clock.
+const CLOCK_EVERY: u32 = 8;
+
+/// Why a message does not go on, and what its sender is told.
+#[derive(Clone, Copy)]
+struct Refusal(Code, &'static str);
+
+const UNROUTABLE: Refusal = Refusal(Code::UNROUTABLE, "no node serves this route");
+const INTERNAL: Refusal = Refusal(Code::ILLEGAL_REQUEST, "clients may not send this route");
+const ANONYMOUS: Refusal = Refusal(Code::UNAUTHORIZED, "this route needs a login");
+const NOT_BOUND: Refusal = Refusal(Code::NOT_BOUND, "the user is bound to no node for this route");
+const NO_ANSWER: Refusal = Refusal(Code::UNAVAILABLE, "where the user is bound cannot be found out");
+const NO_NODE: Refusal = Refusal(Code::UNAVAILABLE, "no node takes this route now");
+const NODE_GONE: Refusal = Refusal(Code::UNAVAILABLE, "the node is gone");
+const STOPPING: Refusal = Refusal(Code::UNAVAILABLE, "the gate is stopping");
+const BUSY: Refusal = Refusal(Code::BUSY, "too much is in flight");
+const TOO_FAST: Refusal = Refusal(Code::TOO_MANY_REQUESTS, "too many messages a second");
+
+/// What becomes of a message, as far as its session is concerned.
+enum Entry {
+    /// It goes to any node that serves the route.
+    Any(Option<UserId>),
+    /// It goes to this node.
+    To(Option<UserId>, InstanceId),
+    /// It waits until what is in flight becomes less.
+    Wait,
+    /// It waits until the locator says where the user is bound.
+    Ask(UserId),
+    Refused(Refusal),
+}
+
+impl Service<ServerConn, Session> for Front {
+    fn on_open(&self, conn: ConnId) {
+        self.0.driver.with(conn, |_, _, session| session.open = true);
+        self.0.trigger(Event::Connect, conn, None);
+    }
+
+    fn on_batch(&self, now: Now) {
+        self.0.began.set(now.mono);
+        self.0.unclocked.set(0);
+    }
+
+    fn on_event(&self, conn: ConnId, event: ServerEvent<'_>) -> Turn {
+        let data = match event {
+            ServerEvent::Announced => return Turn::Go,
+            ServerEvent::Message(data) => data,
+        };
+        match self.0.forward(conn, &data) {
+            Ok(Turn::Go) => self.0.turn(),
+            Ok(turn) => turn,
+            Err(refusal) => {
+                self.0.refuse(conn, &data, refusal);
+                self.0.turn()
+            }
+        }
+    }
+
+    fn on_batch_end(&self) {
+        self.0.links.flush();
+    }
+
+    fn on_closed(&self, conn: ConnId, session: Session, reason: CloseReason) {
+        self.0.leave(conn, session, reason);
+    }
+
+    fn on_sweep(&self, now: Now) {
+        self.0.shed(now);
+    }
+}
+
+impl Hall {
+    /// Whether the batch may go on.
+    fn turn(&self) -> Turn {
+        let unclocked = self.unclocked.get().saturating_add(1);
+        self.unclocked.set(unclocked);
+        if unclocked.checked_rem(CLOCK_EVERY) != Some(0) {
+            return Turn::Go;
+        }
+        let took = self.env.clock.now().mono.saturating_duration_since(self.began.get());
+        if took > BATCH_MAX { Turn::Yield } else { Turn::Go }
+    }
+
+    /// Gives a message to its node.
+    fn forward(self: &Rc<Self>, conn: ConnId, data: &Data<'_>) -> Result<Turn, Refusal> {
+        bump(&self.stats.messages_in);
+        let table = Rc::clone(&self.table.borrow());
+        let route = table.route(data.route).ok_or(UNROUTABLE)?;
+        if route.rules.internal {
+            return Err(INTERNAL);
+        }
+        let len = u32::try_from(data.raw.len()).unwrap_or(u32::MAX);
+        let entry = self.driver.with(conn, |_, _, session| self.enter(session, route, len));
+        let (user, member) = match entry {
+            None => return Ok(Turn::Go), // it has just been closed
+            Some(Entry::Any(user)) => {
+                let roll = self.env.dice.roll();
+                (user, table.pick(route, self.plan.dispatch, roll).ok_or(NO_NODE))
+            }
+            Some(Entry::To(user, id)) => (user, table.bound(route, &id).ok_or(NODE_GONE)),
+            Some(Entry::Wait) => return Ok(self.hold(conn)),
+            Some(Entry::Ask(user)) => {
+                self.locate(conn, user, &route.group);
+                return Ok(self.hold(conn));
+            }
+            Some(Entry::Refused(refusal)) => return Err(refusal),
+        };
+        self.in_flight.set(self.in_flight.get().saturating_add(u64::from(len)));
+        let sent = member.and_then(|member| self.deliver(member, (conn, user), data));
+        match sent {
+            Ok(()) => Ok(Turn::Go),
+            Err(refusal) => {
+                self.consumed(conn, len);
+                // A full lane is waited for, unless the session has waited long enough.
+                match refusal.0 == Code::BUSY && self.wait_for_lane(conn, member.ok()) {
+                    true => Ok(self.hold(conn)),
+                    false => Err(refusal),
+                }
+            }
+        }
+    }
+
+    /// Looks at a message from its session's side, and reserves its bytes if it goes on.
+    fn enter(&self, session: &mut Session, route: &Route, len: u32) -> Entry {
+        if self.stopping.get() {
+            return Entry::Refused(STOPPING);
+        }
+        let user = session.user();
+        if user.is_none() && (route.rules.authorized || route.rules.stateful) {
+            return Entry::Refused(ANONYMOUS);
+        }
+        let after = session.in_flight.saturating_add(len);
+        if after > self.plan.in_flight_max && session.in_flight > 0 {
+            if session.wait == Wait::Shedding {
+                return Entry::Refused(BUSY);
+            }
+            session.wait = Wait::Room(self.began.get());
+            return Entry::Wait;
+        }
+        let target = match user.filter(|_| route.rules.stateful) {
+            None => None,
+            Some(user) => match session.bound(&route.group) {
+                Bound::To(id) => Some(id),
+                Bound::Nowhere => return Entry::Refused(NOT_BOUND),
+                Bound::Failed => return Entry::Refused(NO_ANSWER),
+                Bound::Unknown => {
+                    session.wait = Wait::Answer;
+                    return Entry::Ask(user);
+                }
+            },
+        };
+        // Last, so that a message that waits is counted once.
+        let rate = self.plan.messages_per_second_max;
+        if rate > 0 {
+            let now = self.began.get();
+            let more = session.more.get_or_insert_default();
+            if !more.rate.get_or_insert_with(|| Bucket::full(rate, now)).take(rate, now) {
+                return Entry::Refused(TOO_FAST);
+            }
+        }
+        session.in_flight = after;
+        match target {
+            None => Entry::Any(user),
+            Some(id) => Entry::To(user, id),
+        }
+    }
+
+    fn deliver(
+        &self,
+        member: &Member,
+        (conn, user): (ConnId, Option<UserId>),
+        data: &Data<'_>,
+    ) -> Result<(), Refusal> {
+        let link = self.link(member).ok_or(NODE_GONE)?;
+        let command = Command::Deliver { conn, user, packet: data.raw };
+        match self.links.send(link, Frame::Request { seq: 0, command }) {
+            Ok(()) => Ok(()),
+            Err(Unsent::Full) => Err(BUSY),
+            Err(_) => {
+                member.link.set(None);
+                Err(NODE_GONE)
+            }
+        }
+    }
+
+    /// The session is not read until [`Hall::go_on`].
+    fn hold(&self, conn: ConnId) -> Turn {
+        bump(&self.stats.held);
+        self.waiting.borrow_mut().push(conn);
+        Turn::Hold
+    }
+
+    /// Has the session wait for a full lane. False if it has waited long enough.
+    fn wait_for_lane(self: &Rc<Self>, conn: ConnId, member: Option<&Member>) -> bool {
+        let Some(link) = member.and_then(|member| member.link.get()) else { return false };
+        let waits = self.driver.with(conn, |_, _, session| {
+            let waits = session.wait != Wait::Shedding;
+            if waits {
+                session.wait = Wait::Room(self.began.get());
+            }
+            waits
+        });
+        if waits != Some(true) {
+            return false;
+        }
+        let mut lanes = self.lanes.borrow_mut();
+        match lanes.iter_mut().find(|(known, _)| *known == link) {
+            Some((_, conns)) => conns.push(conn),
+            None => {
+                lanes.push((link, vec![conn]));
+                let this = Rc::clone(self);
+                self.env.spawn.local(async move { this.serve_lane(link).await });
+            }
+        }
+        true
+    }
+
+    async fn serve_lane(&self, link: LinkId) {
+        self.links.room(link).await;
+        let mut lanes = self.lanes.borrow_mut();
+        let at = lanes.iter().position(|(known, _)| *known == link);
+        let conns = at.map(|at| lanes.swap_remove(at).1);
+        drop(lanes);
+        conns.into_iter().flatten().for_each(|conn| self.go_on(conn));
+    }
+
+    /// A node has finished so many bytes of a session's messages.
+    pub(super) fn consume(&self, conn: ConnId, bytes: u32) {
+        if self.consumed(conn, bytes) {
+            self.go_on(conn);
+        }
+    }
+
+    /// So many bytes of a session are no longer in flight. True if it waits and has room again.
+    fn consumed(&self, conn: ConnId, bytes: u32) -> bool {
+        let low = self.plan.in_flight_max / 2;
+        let room = self.driver.with(conn, |_, _, session| {
+            session.in_flight = session.in_flight.saturating_sub(bytes);
+            let room = session.in_flight <= low;
+            if room && session.wait == Wait::Shedding {
+                session.wait = Wait::No;
+            }
+            room && matches!(session.wait, Wait::Room(_))
+        });
+        if room.is_some() {
+            self.in_flight.set(self.in_flight.get().saturating_sub(u64::from(bytes)));
+        }
+        room.unwrap_or(false)
+    }
+
+    /// Counts a message that does not go on, and tells its sender.
+    fn refuse(&self, conn: ConnId, data: &Data<'_>, Refusal(code, text): Refusal) {
+        bump(self.stats.dropped(code));
+        let outcome = code.usual_outcome();
+        let retry_after_ms = if code == Code::BUSY { 1000 } else { 0 };
+        let reply = StatusReply { code: code.0, outcome, retry_after_ms, text };
+        self.tell(conn, (data.route, data.seq), &reply);
+    }
+
+    /// Answers a request with a status, if its sender understands that.
+    pub(super) fn tell(
+        &self,
+        conn: ConnId,
+        (route, seq): (yumen_proto::id::RouteId, i32),
+        reply: &StatusReply<'_>,
+    ) {
+        let told =
+            self.driver.with(conn, |machine, out, _| machine.status(route, seq, reply, out));
+        bump(if told == Some(true) { &self.stats.statuses } else { &self.stats.statuses_unsent });
+    }
+
+    /// Asks the locator where the user is bound, then reads the session again.
+    fn locate(self: &Rc<Self>, conn: ConnId, user: UserId, group: &Arc<str>) {
+        let (this, group) = (Rc::clone(self), Arc::clone(group));
+        self.env.spawn.local(async move {
+            let bound = this.find_node(user, &group).await;
+            this.driver.with(conn, |_, _, session| {
+                if session.user() == Some(user) {
+                    session.set_bound(&group, bound);
+                }
+            });
+            this.go_on(conn);
+        });
+    }
+
+    async fn find_node(&self, user: UserId, group: &Arc<str>) -> Bound {
+        for _ in 0..3 {
+            let moves = self.moves.get();
+            let (locator, role) = (Arc::clone(&self.locator), Role::Node(Arc::clone(group)));
+            let found = self.backend.run(async move { locator.find(user, &role).await }).await;
+            match found {
+                Ok(Ok(_)) if moves != self.moves.get() => {} // overtaken
+                Ok(Ok(Some(located))) => return Bound::To(located.place.instance),
+                Ok(Ok(None)) => return Bound::Nowhere,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "a user's node could not be found out");
+                    return Bound::Failed;
+                }
+                Err(_) => return Bound::Failed,
+            }
+        }
+        Bound::Failed
+    }
+}

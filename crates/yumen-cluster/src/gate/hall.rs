@@ -1,0 +1,251 @@
+//! One gate instance: what it is made of, and its housekeeping.
+//!
+//! The driver calls it with what clients send ([`forward`](super::forward)), the links with what nodes
+//! ask ([`serve`](super::serve)). Nothing of it is borrowed while either is called.
+
+use super::{
+    handle::Ask,
+    plan::Plan,
+    sessions::{Bound, Index, Session, Wait},
+    stats::{Stats, bump},
+    table::Table,
+};
+use crate::backend::Backend;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+use yumen_core::{
+    cluster::{Event, Instance, Snapshot, State},
+    locator::{Incarnation, Locator, Place},
+    registry::Registry,
+    watch::Watch,
+};
+use yumen_mesh::{LinkId, Links};
+use yumen_net::{
+    driver::{Driver, Transport},
+    env::Env,
+    limit::Permit,
+    socket::Socket,
+};
+use yumen_proto::{
+    conn::{Now, ServerConn},
+    id::{ConnId, InstanceId, UserId},
+    link::{Command, Frame},
+};
+
+/// How long a session may wait for room before what it sends is refused.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// One gate instance.
+pub(super) struct Hall {
+    pub(super) env: Env,
+    pub(super) plan: Arc<Plan>,
+    pub(super) me: Place,
+    pub(super) driver: Rc<Driver<ServerConn, Session>>,
+    pub(super) links: Rc<Links>,
+    pub(super) locator: Arc<dyn Locator>,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) backend: Backend,
+    pub(super) incarnation: RefCell<Watch<Incarnation>>,
+    pub(super) table: RefCell<Rc<Table>>,
+    pub(super) index: RefCell<Index>,
+    pub(super) record: RefCell<Instance>,
+    pub(super) stats: Stats,
+    /// Sessions that wait for room, since when is with them.
+    pub(super) waiting: RefCell<Vec<ConnId>>,
+    /// Sessions that wait for a lane.
+    pub(super) lanes: RefCell<Vec<(LinkId, Vec<ConnId>)>>,
+    /// Bytes given to nodes that they have not finished, of all sessions.
+    pub(super) in_flight: Cell<u64>,
+    /// When the batch began, and messages since the clock was read.
+    pub(super) began: Cell<Instant>,
+    pub(super) unclocked: Cell<u32>,
+    pub(super) stopping: Cell<bool>,
+    /// Moves of users seen: an answer of the locator that one has overtaken is asked again.
+    pub(super) moves: Cell<u64>,
+}
+
+/// What the driver and the links call.
+pub(super) struct Front(pub(super) Rc<Hall>);
+
+impl Hall {
+    pub(super) fn id(&self) -> &InstanceId {
+        &self.me.instance
+    }
+
+    /// Takes over a client's socket.
+    pub(super) fn accept(&self, socket: Socket, peer: std::net::SocketAddr, place: (u16, Option<Permit>)) {
+        let (listener, permit) = place;
+        let Some(listen) = self.plan.listens.get(usize::from(listener)) else { return };
+        let now = self.env.clock.now();
+        let machine = ServerConn::new(Arc::clone(&listen.settings), now);
+        let transport = listen.transport(now);
+        let session = Session::new(peer, listener, permit, now.mono);
+        self.driver.accept(socket, transport, machine, session);
+    }
+
+    /// The nodes have changed: a new table, with the links that are known.
+    pub(super) fn set_nodes(&self, nodes: &Snapshot) {
+        let table = Table::new(nodes);
+        if table.conflicts > 0 {
+            tracing::warn!(
+                conflicts = table.conflicts,
+                "several node names declare the same routes; the first in the order of ids serves them"
+            );
+        }
+        let old = self.table.replace(Rc::new(table));
+        let new = Rc::clone(&self.table.borrow());
+        for member in new.members() {
+            let known = old.members().iter().find(|known| known.id == member.id);
+            member.link.set(known.and_then(|known| known.link.get()));
+        }
+    }
+
+    /// Sends an event of a connection to every node that wants it, in order with its messages.
+    pub(super) fn trigger(&self, event: Event, conn: ConnId, user: Option<UserId>) {
+        let table = Rc::clone(&self.table.borrow());
+        let mut told = false;
+        for member in table.members().iter().filter(|member| member.events.contains(&event)) {
+            let command = Command::Trigger { event, conn, user };
+            let sent = self
+                .link(member)
+                .and_then(|link| self.links.send(link, Frame::Request { seq: 0, command }).ok());
+            told |= sent.is_some();
+            if sent.is_none() {
+                bump(&self.stats.events_lost);
+            }
+        }
+        if !told {
+            bump(&self.stats.events_lost);
+        }
+        self.links.flush();
+    }
+
+    /// The link to a node, dialled at its first use.
+    pub(super) fn link(&self, member: &super::table::Member) -> Option<LinkId> {
+        if let Some(link) = member.link.get() {
+            return Some(link);
+        }
+        let link = self.links.link(&member.id).ok()?;
+        member.link.set(Some(link));
+        Some(link)
+    }
+
+    /// A peer is gone: what it had in flight will not be finished.
+    pub(super) fn lose(&self, link: LinkId) {
+        let table = Rc::clone(&self.table.borrow());
+        for member in table.members().iter().filter(|member| member.link.get() == Some(link)) {
+            member.link.set(None);
+        }
+        self.in_flight.set(0);
+        for conn in self.driver.ids() {
+            // Bytes are not kept per node; a count that is too small for a moment harms nobody.
+            let waits = self.driver.with(conn, |_, _, session| {
+                session.in_flight = 0;
+                matches!(std::mem::take(&mut session.wait), Wait::Room(_))
+            });
+            if waits == Some(true) {
+                self.driver.resume(conn);
+            }
+        }
+    }
+
+    /// What a session waits for may have come.
+    pub(super) fn go_on(&self, conn: ConnId) {
+        let waits = self.driver.with(conn, |_, _, session| {
+            let waits = session.wait != Wait::No;
+            if session.wait != Wait::Shedding {
+                session.wait = Wait::No;
+            }
+            waits
+        });
+        if waits == Some(true) {
+            self.driver.resume(conn);
+        }
+    }
+
+    /// Sessions that have waited too long are read again, and what is too much is refused.
+    pub(super) fn shed(&self, now: Now) {
+        let waiting = self.waiting.take();
+        let mut still = Vec::new();
+        for conn in waiting {
+            let waited = self.driver.with(conn, |_, _, session| {
+                let waits = matches!(session.wait, Wait::Room(_));
+                let late = session.waited(now.mono) >= WAIT_MAX;
+                if late {
+                    session.wait = Wait::Shedding;
+                }
+                (waits, late)
+            });
+            match waited {
+                Some((true, true)) => self.driver.resume(conn),
+                Some((true, false)) => still.push(conn),
+                Some((false, _)) | None => {}
+            }
+        }
+        self.waiting.borrow_mut().extend(still);
+    }
+
+    /// Follows the nodes of the cluster.
+    pub(super) async fn follow_nodes(&self, mut nodes: Watch<Snapshot>) {
+        loop {
+            self.set_nodes(&nodes.current());
+            if !nodes.changed().await {
+                return;
+            }
+        }
+    }
+
+    /// Answers those who look at the gate from outside.
+    pub(super) async fn answer_all(&self, mut inbox: mpsc::Receiver<Ask>) {
+        while let Some(ask) = inbox.recv().await {
+            ask.answer(self);
+        }
+    }
+
+    /// Stores the state and tells the cluster.
+    pub(super) fn set_state(self: &Rc<Self>, state: State) {
+        self.record.borrow_mut().state = state;
+        let (record, registry) = (self.record.borrow().clone(), Arc::clone(&self.registry));
+        let this = Rc::clone(self);
+        self.env.spawn.local(async move {
+            let joined = this.backend.run(async move { registry.join(&record).await }).await;
+            if let Ok(Err(error)) = joined {
+                tracing::warn!(%error, "the state of the gate could not be published");
+            }
+        });
+    }
+
+    /// Forgets which nodes users are bound to.
+    pub(super) fn forget_nodes(&self, instance: Option<&InstanceId>) {
+        for conn in self.driver.ids() {
+            self.driver.with(conn, |_, _, session| {
+                if let Some(login) = &mut session.login {
+                    login.nodes.retain(|(_, bound)| match (bound, instance) {
+                        (Bound::To(id), Some(gone)) => id != gone,
+                        _ => false,
+                    });
+                }
+            });
+        }
+    }
+}
+
+impl super::plan::Listen {
+    fn transport(&self, now: Now) -> Transport {
+        match &self.transport {
+            super::plan::Kind::Tcp => {
+                let _a_stream_has_no_handshake = now;
+                Transport::Stream
+            }
+            #[cfg(feature = "ws")]
+            super::plan::Kind::Ws(options) => {
+                Transport::Ws(Box::new(yumen_net::ws::Link::server(options, now.mono)))
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A gate from outside: for operators, demos and tests.
+//!
+//! Questions travel through a bounded inbox and are answered between two batches, so looking at a gate
+//! never stops it. A gate that has ended answers nothing.
+
+use super::{
+    hall::Hall,
+    sessions::Session,
+    stats::GateStats,
+};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+use yumen_proto::{
+    conn::{ConnState, ServerConn},
+    id::{ConnId, InstanceId, UserId},
+};
+
+/// Questions that may wait at one instance.
+pub(super) const INBOX_LEN: usize = 64;
+
+/// One session, as it was when asked.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Which gate instance holds it.
+    pub gate: InstanceId,
+    /// Its connection.
+    pub conn: ConnId,
+    /// Who is logged in.
+    pub user: Option<UserId>,
+    /// Where the client is.
+    pub peer: SocketAddr,
+    /// Which of the gate's listeners it came through, from 0.
+    pub listener: u16,
+    /// Whether it is heard from.
+    pub state: ConnState,
+    /// How long ago it connected.
+    pub connected: Duration,
+    /// How long ago its user logged in.
+    pub logged_in: Option<Duration>,
+    /// How long ago its last whole packet came.
+    pub last_packet: Duration,
+    /// The channels it is subscribed to.
+    pub channels: Vec<String>,
+    /// Bytes given to nodes that they have not finished.
+    pub in_flight: u32,
+    /// Bytes queued for the client.
+    pub backlog: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Ask {
+    Stats(oneshot::Sender<GateStats>),
+    Sessions { max: usize, reply: oneshot::Sender<Vec<SessionInfo>> },
+}
+
+impl Ask {
+    pub(super) fn answer(self, hall: &Hall) {
+        match self {
+            Self::Stats(reply) => {
+                let mut stats = hall.stats.read();
+                stats.connections = u64::try_from(hall.driver.len()).unwrap_or(u64::MAX);
+                stats.users = u64::try_from(hall.index.borrow().users()).unwrap_or(u64::MAX);
+                let _nobody_waits = reply.send(stats);
+            }
+            Self::Sessions { max, reply } => {
+                let all = hall.driver.ids();
+                let some = all.into_iter().take(max).filter_map(|conn| describe(hall, conn));
+                let _nobody_waits = reply.send(some.collect());
+            }
+        }
+    }
+}
+
+fn describe(hall: &Hall, conn: ConnId) -> Option<SessionInfo> {
+    let now = hall.env.clock.now().mono;
+    let ago = |at: Instant| now.saturating_duration_since(at);
+    let backlog = hall.driver.backlog(conn)?;
+    let info = |machine: &mut ServerConn, session: &mut Session| SessionInfo {
+        gate: hall.id().clone(),
+        conn,
+        user: session.user(),
+        peer: session.peer,
+        listener: session.listener,
+        state: machine.state(),
+        connected: ago(session.since),
+        logged_in: session.login.as_ref().map(|login| ago(login.since)),
+        last_packet: ago(machine.last_packet()),
+        channels: session
+            .more
+            .iter()
+            .flat_map(|more| &more.channels)
+            .map(|channel| channel.to_string())
+            .collect(),
+        in_flight: session.in_flight,
+        backlog,
+    };
+    hall.driver.with(conn, |machine, _, session| info(machine, session))
+}
+
+/// Looks at the instances of a gate. Cheap to clone; `Send + Sync`.
+#[derive(Clone, Debug)]
+pub struct GateHandle {
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) inboxes: Vec<mpsc::Sender<Ask>>,
+}
+
+impl GateHandle {
+    /// Where clients connect, in the order of the listeners, with the ports the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What all instances together have counted. Instances that have ended are missing.
+    pub async fn stats(&self) -> GateStats {
+        let mut sum = GateStats::default();
+        for inbox in &self.inboxes {
+            let (reply, answer) = oneshot::channel();
+            if inbox.send(Ask::Stats(reply)).await.is_ok()
+                && let Ok(stats) = answer.await
+            {
+                sum.add(&stats);
+            }
+        }
+        sum
+    }
+
+    /// Up to `max` sessions of each instance.
+    pub async fn sessions(&self, max: usize) -> Vec<SessionInfo> {
+        let mut all = Vec::new();
+        for inbox in &self.inboxes {
+            let (reply, answer) = oneshot::channel();
+            if inbox.send(Ask::Sessions { max, reply }).await.is_ok()
+                && let Ok(sessions) = answer.await
+            {
+                all.extend(sessions);
+            }
+        }
+        all
+    }
+}
+

@@ -1,0 +1,212 @@
+//! Who a connection belongs to: binding, unbinding, and what happens when a user logs in twice.
+//!
+//! The locator decides who has a user: the newest claim. A gate that hears of a newer claim than its
+//! own, from itself or from elsewhere, applies its policy to the connection that lost (W-40).
+
+use super::{hall::Hall, plan::DuplicateLogin, serve::Asker, sessions::{Bound, Login}, stats::bump};
+use std::{rc::Rc, sync::Arc};
+use yumen_core::{
+    cluster::Event,
+    locator::{Claim, Located, LocatorError, Moved, Moves, Role},
+};
+use yumen_proto::{
+    conn::{CloseReason, Machine},
+    id::{ConnId, Epoch, UserId},
+    link::{Reply, code},
+};
+
+impl Hall {
+    /// A node binds a user to a connection.
+    pub(super) fn bind(self: &Rc<Self>, asker: Asker, conn: ConnId, user: UserId) {
+        let this = Rc::clone(self);
+        self.env.spawn.local(async move {
+            let code = if user.is_valid() { this.log_in(conn, user).await } else { code::INTERNAL };
+            this.answer(asker, (code, Reply::Done));
+        });
+    }
+
+    async fn log_in(self: &Rc<Self>, conn: ConnId, user: UserId) -> u16 {
+        if self.live(conn, |_| ()).is_none() {
+            return code::NOT_FOUND;
+        }
+        if self.plan.duplicate_login == DuplicateLogin::Refuse
+            && self.is_elsewhere(conn, user).await
+        {
+            bump(&self.stats.duplicates);
+            return code::INTERNAL;
+        }
+        let epoch = match self.claim(user).await {
+            Ok(claim) => claim.epoch,
+            Err(code) => return code,
+        };
+        if self.live(conn, |_| ()).is_none() {
+            self.release(user, epoch);
+            return code::NOT_FOUND;
+        }
+        let known = self.index.borrow().of_user(user).filter(|known| *known != conn);
+        if let Some(known) = known {
+            let newer = self.live(known, |s| s.login.as_ref().is_some_and(|l| l.epoch > epoch));
+            bump(&self.stats.duplicates);
+            if newer == Some(true) {
+                self.evict(conn); // this login was overtaken while it was claimed
+                return code::INTERNAL;
+            }
+            self.index.borrow_mut().clear_user(user, known);
+            self.evict(known);
+        }
+        self.set_login(conn, user, epoch);
+        bump(&self.stats.binds);
+        self.trigger(Event::Reconnect, conn, Some(user));
+        code::OK
+    }
+
+    async fn is_elsewhere(&self, conn: ConnId, user: UserId) -> bool {
+        if let Some(known) = self.index.borrow().of_user(user) {
+            return known != conn;
+        }
+        self.gate_of(user).await.is_some_and(|located| located.place != self.me)
+    }
+
+    async fn gate_of(&self, user: UserId) -> Option<Located> {
+        let locator = Arc::clone(&self.locator);
+        let found = self.backend.run(async move { locator.find(user, &Role::Gate).await }).await;
+        found.ok()?.ok()?
+    }
+
+    async fn claim(&self, user: UserId) -> Result<Claim, u16> {
+        let (locator, place) = (Arc::clone(&self.locator), self.me.clone());
+        let life = self.incarnation.borrow_mut().current();
+        let request = async move { locator.claim(user, &place, Some(life)).await };
+        match self.backend.run::<Result<Claim, LocatorError>>(request).await {
+            Ok(Ok(claim)) => Ok(claim),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a login could not be stored");
+                Err(code::INTERNAL)
+            }
+            Err(_) => Err(code::INTERNAL),
+        }
+    }
+
+    fn set_login(self: &Rc<Self>, conn: ConnId, user: UserId, epoch: Epoch) {
+        let now = self.env.clock.now();
+        let old = self.driver.with(conn, |machine, _, session| {
+            machine.bound(now);
+            let same = session.login.take_if(|login| login.user == user);
+            let nodes = same.map_or(Vec::new(), |login| login.nodes);
+            let login = Box::new(Login { user, epoch, since: now.mono, nodes });
+            session.login.replace(login).map(|old| (old.user, old.epoch))
+        });
+        let mut index = self.index.borrow_mut();
+        if let Some((old, _)) = old.flatten() {
+            index.clear_user(old, conn);
+        }
+        index.set_user(user, conn);
+        drop(index);
+        if let Some((old, epoch)) = old.flatten() {
+            self.release(old, epoch);
+        }
+    }
+
+    /// The connection has lost its user to another one. Its disconnect carries no user: that one is
+    /// still here.
+    fn evict(self: &Rc<Self>, conn: ConnId) {
+        let now = self.env.clock.now();
+        self.driver.with(conn, |machine, _, session| {
+            session.login = None;
+            machine.unbound(now);
+        });
+        if self.plan.duplicate_login != DuplicateLogin::Displace {
+            self.driver.close(conn, CloseReason::Kicked, "logged in elsewhere");
+        }
+    }
+
+    /// A node takes a user off its connection, which stays open.
+    pub(super) fn unbind(self: &Rc<Self>, asker: Asker, user: UserId) {
+        let Some(conn) = self.index.borrow().of_user(user) else {
+            return self.answer(asker, (code::NOT_FOUND, Reply::Done));
+        };
+        let now = self.env.clock.now();
+        let login = self.driver.with(conn, |machine, _, session| {
+            machine.unbound(now);
+            session.login.take()
+        });
+        self.index.borrow_mut().clear_user(user, conn);
+        let Some(login) = login.flatten() else {
+            return self.answer(asker, (code::NOT_FOUND, Reply::Done));
+        };
+        let this = Rc::clone(self);
+        let (locator, place) = (Arc::clone(&self.locator), self.me.clone());
+        self.env.spawn.local(async move {
+            let request = async move { locator.release(user, &place, login.epoch).await };
+            let code = match this.backend.run(request).await {
+                Ok(Ok(_)) => code::OK,
+                Ok(Err(_)) | Err(_) => code::INTERNAL,
+            };
+            this.answer(asker, (code, Reply::Done));
+        });
+    }
+
+    /// Follows the changes of place.
+    pub(super) async fn follow_moves(self: &Rc<Self>, mut moves: Moves) {
+        while let Some(moved) = moves.next().await {
+            self.moves.set(self.moves.get().wrapping_add(1));
+            match moved {
+                Moved::Claimed { user, place, epoch } => match &place.role {
+                    Role::Gate if place != self.me => self.lost_to(user, epoch),
+                    Role::Gate => {}
+                    Role::Node(group) => {
+                        self.moved_node(user, group, Bound::To(place.instance.clone()));
+                    }
+                },
+                Moved::Released { user, place, .. } => {
+                    if let Role::Node(group) = &place.role {
+                        self.moved_node(user, group, Bound::Unknown);
+                    }
+                }
+                Moved::Closed { instance, .. } => self.forget_nodes(Some(&instance)),
+                _ => {
+                    self.forget_nodes(None);
+                    self.check_users().await;
+                }
+            }
+        }
+    }
+
+    /// What is known of a user's node has changed; what was never asked is not remembered.
+    fn moved_node(&self, user: UserId, group: &Arc<str>, bound: Bound) {
+        let Some(conn) = self.index.borrow().of_user(user) else { return };
+        self.driver.with(conn, |_, _, session| {
+            let known = session.login.iter_mut().flat_map(|login| &mut login.nodes);
+            for (_, known) in known.filter(|(name, _)| name == group) {
+                *known = bound.clone();
+            }
+        });
+    }
+
+    /// Somebody else has the user now, if that claim is newer than ours.
+    fn lost_to(self: &Rc<Self>, user: UserId, epoch: Epoch) {
+        let Some(conn) = self.index.borrow().of_user(user) else { return };
+        let older = self.driver.with(conn, |machine, _, session| {
+            let older = session.login.as_ref().is_some_and(|login| login.epoch < epoch);
+            older && machine.closing().is_none()
+        });
+        if older == Some(true) {
+            bump(&self.stats.duplicates);
+            self.index.borrow_mut().clear_user(user, conn);
+            self.evict(conn);
+        }
+    }
+
+    /// Events were lost: asks about every user.
+    async fn check_users(self: &Rc<Self>) {
+        for conn in self.driver.ids() {
+            let user = self.live(conn, |session| session.user()).flatten();
+            if let Some(user) = user
+                && let Some(located) = self.gate_of(user).await
+                && located.place != self.me
+            {
+                self.lost_to(user, located.epoch);
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The settings of a gate, checked: shared by all its instances.
+
+use super::balance::Dispatch;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use yumen_proto::conn::Settings;
+
+/// What happens when a user logs in a second time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DuplicateLogin {
+    /// The older connection is closed, and told why. The default.
+    #[default]
+    Kick,
+    /// The older connection stays open without a user, and is not told: what due does.
+    Displace,
+    /// The newer login is refused.
+    Refuse,
+}
+
+/// The settings of a gate.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) listens: Vec<Listen>,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) duplicate_login: DuplicateLogin,
+    pub(crate) in_flight_max: u32,
+    pub(crate) messages_per_second_max: u32,
+    pub(crate) drain_max: Duration,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(crate) struct Listen {
+    pub(crate) addr: SocketAddr,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) transport: Kind,
+}
+
+/// How packets travel on a listener.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Tcp,
+    #[cfg(feature = "ws")]
+    Ws(Arc<yumen_net::ws::handshake::Options>),
+}

@@ -1,0 +1,147 @@
+//! The life of one gate instance: start, serve, drain, end.
+
+use super::{
+    hall::{Front, Hall},
+    handle::Ask,
+    plan::Plan,
+    sessions::Session,
+    stats::Stats,
+};
+use crate::instance::{InstanceError, Ties};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+use yumen_core::{
+    cluster::{Instance, State},
+    locator::Place,
+};
+use yumen_mesh::{Links, Neighbours, Receive};
+use yumen_net::{
+    acceptor::Door,
+    driver::{Driver, Service},
+    env::Env,
+};
+use yumen_proto::{
+    conn::{CloseReason, ServerConn},
+    link::Kind,
+};
+
+/// Connections taken over at once.
+const ARRIVALS_MAX: usize = 64;
+/// How often a draining gate looks whether it is done.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
+
+/// Runs one gate instance until it is told to stop and has drained.
+///
+/// # Errors
+/// Its id is taken, or one of its own tasks panicked.
+pub(super) async fn run(
+    env: Env,
+    neighbours: Rc<Neighbours>,
+    ties: Ties,
+    (plan, inbox): (Arc<Plan>, mpsc::Receiver<Ask>),
+) -> Result<(), InstanceError> {
+    let Ties { id, cluster, backend, incarnation, nodes, mut stop, ready, door, .. } = ties;
+    let links = Links::open(&env, &id, Kind::Gate, cluster.board(), &neighbours)
+        .map_err(|_| InstanceError::DuplicateId(id.clone()))?;
+    let mut record = Instance::new(id.clone(), Kind::Gate, "");
+    record.alias.clone_from(&plan.name);
+    let hall = Rc::new(Hall {
+        me: Place::gate(id),
+        driver: Driver::new(&env),
+        links: Rc::clone(&links),
+        locator: Arc::clone(cluster.locator()),
+        registry: Arc::clone(cluster.registry()),
+        backend,
+        incarnation: RefCell::new(incarnation),
+        table: RefCell::default(),
+        index: RefCell::default(),
+        record: RefCell::new(record.clone()),
+        stats: Stats::default(),
+        waiting: RefCell::default(),
+        lanes: RefCell::default(),
+        in_flight: Cell::new(0),
+        began: Cell::new(env.clock.now().mono),
+        unclocked: Cell::new(0),
+        stopping: Cell::new(false),
+        moves: Cell::new(0),
+        env: env.clone(),
+        plan,
+    });
+    let mut nodes = nodes;
+    hall.set_nodes(&nodes.current());
+    links.start(Rc::new(Front(Rc::clone(&hall))) as Rc<dyn Receive>);
+    let service: Rc<dyn Service<ServerConn, Session>> = Rc::new(Front(Rc::clone(&hall)));
+    hall.driver.start(&service);
+    let moves = cluster.locator().watch();
+    let this = Rc::clone(&hall);
+    env.spawn.local(async move { this.follow_moves(moves).await });
+    let this = Rc::clone(&hall);
+    env.spawn.local(async move { this.follow_nodes(nodes).await });
+    let this = Rc::clone(&hall);
+    env.spawn.local(async move { this.answer_all(inbox).await });
+    let admitting = door.map(|door| {
+        let this = Rc::clone(&hall);
+        env.spawn.local(async move { this.admit(door).await })
+    });
+    let _nobody_asked = ready.send(record);
+    let result = tokio::select! {
+        biased;
+        () = env.spawn.crashed() => Err(InstanceError::Crashed),
+        () = async { while !stop.current() && stop.changed().await {} } => Ok(()),
+    };
+    admitting.iter().for_each(tokio::task::AbortHandle::abort);
+    if result.is_ok() {
+        hall.drain().await;
+    }
+    links.close();
+    env.spawn.abort_all();
+    env.spawn.idle().await;
+    result
+}
+
+impl Hall {
+    /// Takes over what the acceptor sends.
+    async fn admit(&self, mut door: Door) {
+        let mut arrivals = Vec::new();
+        while door.next(&mut arrivals, ARRIVALS_MAX).await {
+            for arrival in arrivals.drain(..) {
+                let (peer, listener) = (arrival.peer, arrival.listener);
+                if let Ok((socket, permit)) = arrival.settle() {
+                    self.accept(socket, peer, (listener, Some(permit)));
+                }
+            }
+            door.set_load(self.driver.len());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Refuses new messages, waits for those in flight, says goodbye to every client.
+    async fn drain(&self) {
+        self.stopping.set(true);
+        self.record.borrow_mut().state = State::Hang;
+        let ticks = self.plan.drain_max.as_millis() / DRAIN_TICK.as_millis().max(1);
+        let mut ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        let mut said_goodbye = false;
+        loop {
+            if !said_goodbye && (self.in_flight.get() == 0 || ticks == 0) {
+                said_goodbye = true;
+                self.driver.close_all(CloseReason::Shutdown, "the gate is stopping");
+            }
+            if self.driver.is_empty() || ticks == 0 {
+                break;
+            }
+            ticks = ticks.saturating_sub(1);
+            self.env.clock.sleep(DRAIN_TICK).await;
+        }
+        for conn in self.driver.ids() {
+            self.driver.close_now(conn, CloseReason::Shutdown);
+        }
+        // The hub reports what ended, and nodes hear of it, in its next turn.
+        self.env.clock.sleep(DRAIN_TICK).await;
+    }
+}

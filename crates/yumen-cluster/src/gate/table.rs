@@ -1,0 +1,200 @@
+//! Who serves what: the gate's view of the nodes, rebuilt whole from each registry snapshot.
+//!
+//! Which instance gets a message is decided here, from the snapshot, the strategy and a roll of the
+//! dice; nothing is sent and nothing is waited for.
+
+use super::balance::{Dispatch, Turns};
+use rustc_hash::FxHashMap;
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
+use yumen_core::cluster::{Event, RouteInfo, Snapshot, State};
+use yumen_mesh::LinkId;
+use yumen_proto::id::{InstanceId, RouteId};
+
+/// A node of the snapshot.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) id: InstanceId,
+    pub(crate) events: Vec<Event>,
+    /// The link to it, once dialled.
+    pub(crate) link: Cell<Option<LinkId>>,
+}
+
+/// A route that some node serves.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Whether clients may send it, and who of them.
+    pub(crate) rules: RouteInfo,
+    /// The group whose binding a stateful route follows.
+    pub(crate) group: Arc<str>,
+    /// Every member that declares it, in any state.
+    all: Vec<u32>,
+    /// Those that new messages go to: all in work, or else all that are busy.
+    open: Vec<u32>,
+    weights: Vec<u32>,
+    turns: RefCell<Turns>,
+}
+
+/// Who serves what.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    routes: FxHashMap<RouteId, Route>,
+    members: Vec<Member>,
+    /// Routes that several groups declare; the first group in the order of ids serves them.
+    pub(crate) conflicts: usize,
+}
+
+impl Table {
+    /// The table of a snapshot.
+    pub(crate) fn new(nodes: &Snapshot) -> Self {
+        let mut table = Self::default();
+        let mut state_of = Vec::new();
+        for node in nodes.iter() {
+            let index = u32::try_from(table.members.len()).unwrap_or(u32::MAX);
+            let group: Arc<str> = Arc::from(node.alias.as_str());
+            for info in &node.routes {
+                table.declare(info, &group, index);
+            }
+            state_of.push((node.state, node.weight.max(1)));
+            let (id, events) = (node.id.clone(), node.events.clone());
+            table.members.push(Member { id, events, link: Cell::new(None) });
+        }
+        for route in table.routes.values_mut() {
+            route.open_to(&state_of);
+        }
+        table
+    }
+
+    fn declare(&mut self, info: &RouteInfo, group: &Arc<str>, index: u32) {
+        let route = self.routes.entry(info.id).or_insert_with(|| Route {
+            rules: *info,
+            group: Arc::clone(group),
+            all: Vec::new(),
+            open: Vec::new(),
+            weights: Vec::new(),
+            turns: RefCell::default(),
+        });
+        // While versions that disagree run side by side, the stricter rule is the safe one.
+        route.rules.internal |= info.internal;
+        route.rules.stateful |= info.stateful;
+        route.rules.authorized |= info.authorized;
+        if route.group == *group {
+            route.all.push(index);
+        } else {
+            self.conflicts = self.conflicts.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn route(&self, id: RouteId) -> Option<&Route> {
+        self.routes.get(&id)
+    }
+
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(crate) fn member(&self, index: u32) -> Option<&Member> {
+        self.members.get(usize::try_from(index).ok()?)
+    }
+
+    /// The member a stateless message goes to.
+    pub(crate) fn pick(&self, route: &Route, how: Dispatch, roll: u64) -> Option<&Member> {
+        let pick = route.turns.borrow_mut().pick(how, &route.weights, roll)?;
+        self.member(*route.open.get(pick)?)
+    }
+
+    /// The member a bound user's message goes to, in whatever state it is.
+    pub(crate) fn bound(&self, route: &Route, instance: &InstanceId) -> Option<&Member> {
+        let mut all = route.all.iter().filter_map(|index| self.member(*index));
+        all.find(|member| member.id == *instance)
+    }
+}
+
+impl Route {
+    fn open_to(&mut self, states: &[(State, u32)]) {
+        let of = |index: &u32| usize::try_from(*index).ok().and_then(|i| states.get(i)).copied();
+        for state in [State::Work, State::Busy] {
+            let is = |index: &&u32| of(index).is_some_and(|(s, _)| s == state);
+            self.open = self.all.iter().filter(is).copied().collect();
+            if !self.open.is_empty() {
+                break;
+            }
+        }
+        let weight = |index: &u32| of(index).map_or(1, |(_, weight)| weight);
+        self.weights = self.open.iter().map(weight).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yumen_core::cluster::{Instance, Kind};
+
+    fn node(id: &str, alias: &str, state: State, routes: &[RouteInfo]) -> Instance {
+        let mut node = Instance::new(id.into(), Kind::Node, "");
+        node.alias = alias.to_owned();
+        node.state = state;
+        node.routes = routes.to_vec();
+        node
+    }
+
+    fn plain(id: i32) -> RouteInfo {
+        RouteInfo::new(id.into())
+    }
+
+    fn picked(table: &Table, id: i32) -> Vec<String> {
+        let route = table.route(id.into()).unwrap();
+        let mut ids: Vec<_> = (0..30)
+            .filter_map(|_| table.pick(route, Dispatch::RoundRobin, 0))
+            .map(|m| m.id.to_string())
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    #[test]
+    fn work_comes_before_busy_and_hang_and_shut_get_nothing() {
+        let all = [
+            node("a", "g", State::Busy, &[plain(1), plain(2), plain(3)]),
+            node("b", "g", State::Work, &[plain(1)]),
+            node("c", "g", State::Hang, &[plain(1), plain(2), plain(4)]),
+            node("d", "g", State::Work, &[plain(1)]),
+            node("e", "g", State::Shut, &[plain(1), plain(3)]),
+        ];
+        let table = Table::new(&Snapshot::from(all));
+        assert_eq!(picked(&table, 1), ["b", "d"]);
+        assert_eq!(picked(&table, 2), ["a"]);
+        assert_eq!(picked(&table, 3), ["a"]);
+        assert!(picked(&table, 4).is_empty());
+        assert!(table.route(5.into()).is_none());
+    }
+
+    #[test]
+    fn a_bound_user_is_served_in_any_state_but_only_where_the_route_is() {
+        let all = [
+            node("a", "g", State::Hang, &[plain(1)]),
+            node("b", "g", State::Work, &[plain(2)]),
+        ];
+        let table = Table::new(&Snapshot::from(all));
+        let route = table.route(1.into()).unwrap();
+        assert!(table.bound(route, &"a".into()).is_some());
+        assert!(table.bound(route, &"b".into()).is_none());
+        assert!(table.bound(route, &"x".into()).is_none());
+    }
+
+    #[test]
+    fn the_stricter_rule_wins_and_a_second_group_is_a_conflict() {
+        let strict = RouteInfo { authorized: true, ..plain(1) };
+        let all = [
+            node("a", "g", State::Work, &[plain(1)]),
+            node("b", "g", State::Work, &[strict]),
+            node("c", "other", State::Work, &[plain(1)]),
+        ];
+        let table = Table::new(&Snapshot::from(all));
+        assert!(table.route(1.into()).unwrap().rules.authorized);
+        assert_eq!((picked(&table, 1), table.conflicts), (vec!["a".into(), "b".into()], 1));
+    }
+}

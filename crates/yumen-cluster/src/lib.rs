@@ -1,0 +1,22 @@
+//! What a user runs: [`gate`], [`node`], [`client`], and [`app`] to put them together.
+//!
+//! A *gate* holds client connections and routes messages, a *node* runs game logic, a *client* drives
+//! tests and bots. Each runs as one or more instances, each on one thread. Nothing here is global.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::disallowed_methods,
+        reason = "tests may be short"
+    )
+)]
+
+pub mod app;
+pub mod backend;
+pub mod client;
+pub mod cluster;
+pub mod gate;
+pub mod instance;
+pub mod node;

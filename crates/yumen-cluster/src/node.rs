@@ -1,0 +1,258 @@
+//! Game logic: async functions that answer messages of clients.
+//!
+//! A [`Node`] is a route table ([`Router`]) and a state built once on each of its instances. It never
+//! touches a socket: messages come over links from gates, and answers go back the same way. One
+//! instance is one thread, so handlers and state need neither `Send` nor locks.
+//!
+//! To add an extractor see [`FromHead`]; a middleware, [`Middleware`]; a body format, [`Body`].
+//! Inside: `run` is one instance, `dispatch` takes a message to its handler, `hub` is what everything
+//! on an instance shares.
+
+mod calls;
+mod clients;
+mod dispatch;
+mod extract;
+mod handler;
+mod hub;
+mod line;
+mod locations;
+mod message;
+mod middleware;
+mod outbox;
+mod packet;
+mod remote;
+mod reply;
+mod router;
+mod run;
+mod session;
+mod stats;
+mod table;
+#[cfg(test)]
+mod testing;
+mod uplink;
+pub mod workers;
+
+pub use calls::{Audience, To};
+pub use clients::Clients;
+pub use extract::{FromHead, FromRequest, Head, Incoming, State, ViaBody, ViaHead};
+pub use handler::{EventHandler, Handler};
+pub use message::{Body, Invalid, Raw, Validate};
+#[cfg(feature = "json")]
+pub use message::{Msg, Valid};
+#[cfg(feature = "msgpack")]
+pub use message::{PackMsg, ValidPack};
+#[cfg(feature = "protobuf")]
+pub use message::{ProtoMsg, ValidProto};
+pub use middleware::{Middleware, Next, Request, Response};
+pub use remote::{Asked, NodeHandle, SessionRemote};
+pub use reply::{Answer, EventOutcome, IntoReply};
+pub use router::{IntoRoute, OnInstance, OnWorkers, Route, Router, Rules, on};
+pub use run::Place;
+pub use session::Session;
+pub use stats::{Counter, Stats};
+
+use crate::{
+    cluster::Cluster,
+    instance::{BuildError, Member, check_common, instance_id},
+};
+use run::Plan;
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+use yumen_core::cluster::Kind;
+use yumen_proto::packet::Layout;
+
+/// Largest weight of a node.
+const WEIGHT_MAX: u32 = 1_000;
+
+/// A node, ready to be given to an `App`: as many instances as it should use cores.
+#[derive(Debug)]
+pub struct Node {
+    cluster: Cluster,
+    members: Vec<Member>,
+}
+
+impl Node {
+    /// Starts describing a node called `name`, the name under which users are bound to it. `state`
+    /// runs once on each instance, on its thread; what instances share, it shares explicitly.
+    ///
+    /// ```
+    /// use yumen_cluster::{cluster::Cluster, node::{Msg, Node, Router, on}};
+    ///
+    /// async fn double(Msg(n): Msg<i64>) -> Msg<i64> {
+    ///     Msg(n * 2)
+    /// }
+    ///
+    /// let cluster = Cluster::in_process();
+    /// let node = Node::builder(&cluster, "math", |_| ())
+    ///     .routes(Router::new().route(1, on(double)))
+    ///     .build()?;
+    /// # Ok::<(), yumen_cluster::instance::BuildError>(())
+    /// ```
+    pub fn builder<S: 'static>(
+        cluster: &Cluster,
+        name: impl Into<String>,
+        state: impl Fn(&Place) -> S + Send + Sync + 'static,
+    ) -> NodeBuilder<S> {
+        let name = name.into();
+        NodeBuilder {
+            cluster: cluster.clone(),
+            id: name.clone(),
+            instances: 1,
+            plan: Plan::new(name, state),
+        }
+    }
+
+    /// The cluster it belongs to, and its instances.
+    pub(crate) fn into_parts(self) -> (Cluster, Vec<Member>) {
+        (self.cluster, self.members)
+    }
+}
+
+/// Settings of a node before they are checked. Made by [`Node::builder`].
+#[must_use = "call `build`"]
+pub struct NodeBuilder<S> {
+    cluster: Cluster,
+    id: String,
+    instances: u16,
+    plan: Plan<S>,
+}
+
+impl<S> fmt::Debug for NodeBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeBuilder").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl<S: 'static> NodeBuilder<S> {
+    /// Id in the cluster; every process needs its own. Default: the name. Further instances are
+    /// called `<id>.1`, `<id>.2` and so on.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// The routes this node serves. Default: none.
+    pub fn routes(mut self, router: Router<S>) -> Self {
+        self.plan.router = router;
+        self
+    }
+
+    /// Instances in this process, 1 to 256; each is a thread. Default: 1.
+    pub fn instances(mut self, count: u16) -> Self {
+        self.instances = count;
+        self
+    }
+
+    /// Its share of the messages of stateless routes under weighted round robin, 1 to 1000.
+    /// Default: 1.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.plan.weight = weight;
+        self
+    }
+
+    /// Layout of client packets; the same on every gate and node of a cluster. Default: big-endian,
+    /// two bytes of route, two of sequence number.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.plan.layout = layout;
+        self
+    }
+
+    /// Most bytes held per connection behind a handler that waits; a message beyond is answered
+    /// `Busy`. Default: 64 KiB. Zero holds nothing.
+    pub fn held_max(mut self, bytes: usize) -> Self {
+        self.plan.bounds.held_max = bytes;
+        self
+    }
+
+    /// Most handlers waiting at once on one instance; a message beyond is answered `Busy`.
+    /// At least 1. Default: 65,536.
+    pub fn waiting_max(mut self, count: usize) -> Self {
+        self.plan.bounds.waiting_max = count;
+        self
+    }
+
+    /// A handler that keeps its instance for longer is counted, and named in a warning at most once a
+    /// minute per route. More than zero. Default: 10 ms.
+    pub fn slow_min(mut self, limit: Duration) -> Self {
+        self.plan.bounds.slow_min = limit;
+        self
+    }
+
+    /// Most bytes of requests from other threads that wait for one instance; a request beyond fails
+    /// with `Busy`. At least 4096. Default: 1 MiB.
+    pub fn inbox_max(mut self, bytes: usize) -> Self {
+        self.plan.inbox_max = bytes;
+        self
+    }
+
+    /// Longest wait, at the stop, for handlers that run and for [`NodeBuilder::on_stop`].
+    /// Default: 30 s.
+    pub fn drain_max(mut self, limit: Duration) -> Self {
+        self.plan.drain_max = limit;
+        self
+    }
+
+    /// Runs on each instance before it takes messages, which it does when the future ends. A panic is
+    /// counted and ends only the hook (W-36). Several run in the order in which they were added.
+    pub fn on_start<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(State<S>, Clients) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        self.plan.on_start.push(run::hook(hook));
+        self
+    }
+
+    /// Runs on each instance when it stops, while its links still work; it has
+    /// [`NodeBuilder::drain_max`]. Otherwise as [`NodeBuilder::on_start`].
+    pub fn on_stop<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(State<S>, Clients) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        self.plan.on_stop.push(run::hook(hook));
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`BuildError`] lists every setting that is out of range, and everything that is wrong with
+    /// the route table.
+    pub fn build(self) -> Result<Node, BuildError> {
+        let mut problems = Vec::new();
+        check_common(&self.id, &self.plan.name, self.instances, &mut problems);
+        self.check(&mut problems);
+        if !problems.is_empty() {
+            return Err(BuildError { component: "node", problems });
+        }
+        let plan = Arc::new(self.plan);
+        let member = |index: u16| Member {
+            id: instance_id(&self.id, index),
+            kind: Kind::Node,
+            launch: plan.launch(),
+        };
+        Ok(Node { cluster: self.cluster, members: (0..self.instances).map(member).collect() })
+    }
+
+    fn check(&self, problems: &mut Vec<String>) {
+        let plan = &self.plan;
+        if !(1..=WEIGHT_MAX).contains(&plan.weight) {
+            problems.push(format!("weight is {}; it must be 1 to {WEIGHT_MAX}", plan.weight));
+        }
+        if plan.bounds.waiting_max == 0 {
+            problems.push("waiting_max is 0; it must be at least 1".to_owned());
+        }
+        if plan.bounds.slow_min.is_zero() {
+            problems.push("slow_min is zero; it must be longer".to_owned());
+        }
+        if plan.inbox_max < 4096 {
+            problems.push(format!("inbox_max is {}; it must be at least 4096", plan.inbox_max));
+        }
+        for route in plan.router.routes() {
+            if let Err(error) = plan.layout.encode_head(0, route.id, 0, 0, &mut Vec::new()) {
+                problems.push(format!("route {} does not fit the layout: {error}", route.id));
+            }
+        }
+        problems.extend(plan.router.problems().iter().cloned());
+    }
+}

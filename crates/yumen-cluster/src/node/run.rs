@@ -1,0 +1,332 @@
+//! One node instance: from its start to its last reply.
+//!
+//! Everything from outside comes in as `Env`, `Neighbours` and `Ties`, so the same code runs on its
+//! own thread, beside a gate on one thread, and on the virtual network. It never starts a thread.
+
+use crate::{
+    instance::{InstanceError, Launch, Ties},
+    node::{
+        clients::Clients,
+        dispatch::{Bounds, Dispatch},
+        extract::{Head, State as StateOf},
+        hub::{Hub, Parts, caught},
+        locations::Locations,
+        remote::NodeHandle,
+        router::Router,
+        uplink::Uplink,
+        workers::Workers,
+    },
+};
+use std::{
+    cell::Cell,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use yumen_core::{
+    cluster::{Instance, Kind, State},
+    watch::Watch,
+};
+use yumen_mesh::{LinkId, Links, Neighbours, Receive};
+use yumen_net::env::{Clock, Env, LocalFuture};
+use yumen_proto::{
+    id::{ConnId, InstanceId, RouteId, UserId},
+    link::{Command, Event, Frame, Reply},
+    packet::{Layout, Packet},
+};
+
+/// What the state of an instance is built from, on the instance's own thread.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Place {
+    /// The instance.
+    pub id: InstanceId,
+    /// The node's name, under which users are bound to it.
+    pub name: Arc<str>,
+    /// Every client of the cluster. It works from the first message on, not while state is built.
+    pub clients: Clients,
+    /// The instance's time.
+    pub clock: Clock,
+}
+
+type Build<S> = dyn Fn(&Place) -> S + Send + Sync;
+type Hook<S> = dyn Fn(Rc<S>, Clients) -> LocalFuture<'static, ()> + Send + Sync;
+
+pub(crate) fn hook<S: 'static, F, Fut>(hook: F) -> Arc<Hook<S>>
+where
+    F: Fn(StateOf<S>, Clients) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    Arc::new(move |state, clients| Box::pin(hook(StateOf(state), clients)))
+}
+
+/// Settings of one instance. Shared by all instances of a node, so it is `Send + Sync`; the state it
+/// builds is not.
+pub(crate) struct Plan<S> {
+    pub(crate) name: String,
+    pub(crate) router: Router<S>,
+    pub(crate) weight: u32,
+    pub(crate) layout: Layout,
+    pub(crate) bounds: Bounds,
+    pub(crate) inbox_max: usize,
+    pub(crate) drain_max: Duration,
+    pub(crate) on_start: Vec<Arc<Hook<S>>>,
+    pub(crate) on_stop: Vec<Arc<Hook<S>>>,
+    state: Arc<Build<S>>,
+}
+
+impl<S> fmt::Debug for Plan<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<S: 'static> Plan<S> {
+    pub(crate) fn new(name: String, state: impl Fn(&Place) -> S + Send + Sync + 'static) -> Self {
+        Self {
+            name,
+            router: Router::new(),
+            weight: 1,
+            layout: Layout::default(),
+            bounds: Bounds::default(),
+            inbox_max: 1024 * 1024,
+            drain_max: Duration::from_secs(30),
+            on_start: Vec::new(),
+            on_stop: Vec::new(),
+            state: Arc::new(state),
+        }
+    }
+
+    /// Ready to be sent to a thread.
+    pub(crate) fn launch(self: &Arc<Self>) -> Launch {
+        let plan = Arc::clone(self);
+        Box::new(move |env, neighbours, ties| Box::pin(run(env, neighbours, ties, plan)))
+    }
+
+    /// The registry record.
+    fn record(&self, id: &InstanceId) -> Instance {
+        let mut record = Instance::new(id.clone(), Kind::Node, "");
+        record.alias.clone_from(&self.name);
+        record.routes = self.router.routes().collect();
+        record.events = self.router.events().collect();
+        record.weight = self.weight;
+        record
+    }
+}
+
+/// Runs one instance until it is told to stop and has finished its work.
+///
+/// # Errors
+/// Its id is taken, its state cannot be built, or one of its own tasks panicked.
+pub(crate) async fn run<S: 'static>(
+    env: Env,
+    neighbours: Rc<Neighbours>,
+    ties: Ties,
+    plan: Arc<Plan<S>>,
+) -> Result<(), InstanceError> {
+    let board = ties.cluster.board();
+    let links = Links::open(&env, &ties.id, Kind::Node, board, &neighbours)
+        .map_err(|_| InstanceError::DuplicateId(ties.id.clone()))?;
+    let result = serve(&env, &links, ties, plan).await;
+    links.close();
+    env.spawn.abort_all();
+    env.spawn.idle().await;
+    result
+}
+
+async fn serve<S: 'static>(
+    env: &Env,
+    links: &Rc<Links>,
+    ties: Ties,
+    plan: Arc<Plan<S>>,
+) -> Result<(), InstanceError> {
+    let (ready, mut stop) = (ties.ready, ties.stop);
+    let uplink: Rc<dyn Uplink> = Rc::new(Rc::clone(links));
+    let (handle, inbox) = NodeHandle::new(ties.id.clone(), plan.layout, plan.inbox_max);
+    let locator = Arc::clone(ties.cluster.locator());
+    let hub = Hub::new(Parts {
+        env: env.clone(),
+        id: ties.id.clone(),
+        group: plan.name.as_str().into(),
+        layout: plan.layout,
+        uplink,
+        locations: Locations::new(locator, ties.backend, ties.incarnation),
+        gates: ties.gates,
+        nodes: ties.nodes,
+        handle,
+    });
+    let workers = ties.workers.unwrap_or_else(|| Workers::here(Workers::BYTES_MAX));
+    let instance = Rc::new(Front::new(hub, &plan, &workers)?);
+    let receiver: Rc<dyn Receive> = Rc::<Front<S>>::clone(&instance);
+    links.start(receiver);
+    let locations = Rc::clone(&instance.hub.locations);
+    env.spawn.local(async move { locations.follow().await });
+    env.spawn.local(inbox.serve(Rc::clone(&instance.hub)));
+    let result = tokio::select! {
+        biased;
+        () = env.spawn.crashed() => return Err(InstanceError::Crashed),
+        () = stopped(&mut stop) => Ok(()),
+        result = async {
+            instance.hooks(&plan.on_start).await;
+            let _nobody_asked = ready.send(plan.record(&instance.hub.id));
+            std::future::pending().await
+        } => result,
+    };
+    instance.state_now.set(State::Hang);
+    tokio::select! {
+        biased;
+        () = async {
+            instance.hooks(&plan.on_stop).await;
+            instance.dispatch.idle().await;
+        } => {}
+        () = env.clock.sleep(plan.drain_max) => {}
+    }
+    instance.on_batch_end();
+    result
+}
+
+async fn stopped(stop: &mut Watch<bool>) {
+    while !stop.current() {
+        if !stop.changed().await {
+            return;
+        }
+    }
+}
+
+/// From the links to the handlers.
+pub(crate) struct Front<S> {
+    pub(crate) hub: Rc<Hub>,
+    pub(crate) dispatch: Rc<Dispatch<S>>,
+    state: Rc<S>,
+    state_now: Cell<State>,
+}
+
+impl<S: 'static> Front<S> {
+    /// Builds the state and binds the route table.
+    pub(crate) fn new(
+        hub: Rc<Hub>,
+        plan: &Plan<S>,
+        workers: &Workers,
+    ) -> Result<Self, InstanceError> {
+        let place = Place {
+            id: hub.id.clone(),
+            name: Arc::clone(&hub.group),
+            clients: Clients::new(Rc::clone(&hub)),
+            clock: hub.env.clock.clone(),
+        };
+        let built = catch_unwind(AssertUnwindSafe(|| (plan.state)(&place)));
+        let state = Rc::new(built.map_err(|_| InstanceError::StatePanicked)?);
+        let table = plan.router.bind(workers, &hub.env.spawn);
+        let dispatch = Dispatch::new(&hub, table, Rc::clone(&state), plan.bounds);
+        Ok(Self { hub, dispatch, state, state_now: Cell::new(State::Work) })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// Runs hooks one after the other; a panic ends only its own (W-36).
+    pub(crate) async fn hooks(&self, hooks: &[Arc<Hook<S>>]) {
+        for hook in hooks {
+            let clients = Clients::new(Rc::clone(&self.hub));
+            let run = async { hook(Rc::clone(&self.state), clients).await };
+            if caught(run).await.is_none() {
+                self.hub.stats.panics.bump();
+                tracing::error!(node = %self.hub.id, "a hook panicked");
+            }
+        }
+    }
+
+    /// A packet of a client, or of another node.
+    fn deliver(&self, link: LinkId, conn: ConnId, user: Option<UserId>, packet: &[u8]) -> bool {
+        let Some((kind, _)) = self.hub.peer(link) else { return false };
+        let head = |route, seq| Head {
+            route,
+            seq,
+            conn,
+            user: user.filter(|user| user.is_valid()),
+            link,
+            from_node: kind != Kind::Gate,
+        };
+        let cost = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        match self.hub.layout.decode_message(packet) {
+            Ok(Packet::Data(data)) => {
+                self.dispatch.message(head(data.route, data.seq), data.body, cost)
+            }
+            Ok(Packet::Empty | Packet::Control { .. }) | Err(_) => {
+                self.dispatch.malformed(head(RouteId(0), 0), cost)
+            }
+        }
+    }
+
+    fn trigger(&self, link: LinkId, event: Event, conn: ConnId, user: Option<UserId>) {
+        match self.hub.peer(link) {
+            Some((Kind::Gate, _)) => {}
+            _ => return self.hub.stats.unserved.bump(),
+        }
+        let user = user.filter(|user| user.is_valid());
+        let head = Head { route: RouteId(0), seq: 0, conn, user, link, from_node: false };
+        self.dispatch.event(event, head);
+    }
+
+    /// Answers a request of a link, where an answer is waited for.
+    fn answer(&self, link: LinkId, seq: u64, route: u8, code: u16, reply: Reply) {
+        if seq != 0 {
+            let frame = Frame::Reply { seq, route, code, reply };
+            if self.hub.outbox.send_frame(link, frame).is_err() {
+                self.hub.stats.answers_lost.bump();
+            }
+        }
+    }
+}
+
+/// Codes of answers on a link, as due has them.
+const DONE: u16 = 0;
+const FAILED: u16 = 2;
+
+impl<S: 'static> Receive for Front<S> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other commands are for gates")]
+    fn on_frame(&self, link: LinkId, frame: Frame<'_>) {
+        if self.hub.outbox.enter_batch() {
+            self.dispatch.begin(self.hub.env.clock.now().mono);
+        }
+        let Frame::Request { seq, command } = frame else { return };
+        let route = command.code();
+        let (code, reply) = match command {
+            Command::Deliver { conn, user, packet } => {
+                let taken = self.deliver(link, conn, user, packet);
+                (if taken { DONE } else { FAILED }, Reply::Done)
+            }
+            Command::Trigger { event, conn, user } => {
+                self.trigger(link, event, conn, user);
+                (DONE, Reply::Done)
+            }
+            Command::GetState => (DONE, Reply::State(self.state_now.get())),
+            Command::SetState { state } => {
+                self.state_now.set(state);
+                (DONE, Reply::Done)
+            }
+            _ => {
+                self.hub.stats.unserved.bump();
+                (FAILED, Reply::Done)
+            }
+        };
+        self.answer(link, seq, route, code, reply);
+    }
+
+    fn on_batch_end(&self) {
+        self.hub.outbox.end_batch();
+    }
+
+    fn on_lost(&self, link: LinkId, _: &InstanceId) {
+        self.hub.forget_peer();
+        self.dispatch.lost(link);
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,0 +1,89 @@
+//! What a node needs of the links to other instances.
+//!
+//! A seam, so that everything in `node/` runs without a socket: `yumen_mesh::Links` implements it in
+//! the product, a recording one in the tests. Nothing here runs user code, and nothing waits but
+//! [`Uplink::room`] and [`Uplink::call`].
+
+use std::rc::Rc;
+use yumen_core::cluster::Kind;
+use yumen_mesh::{CallError, LinkId, Links, Unsent};
+use yumen_net::env::LocalFuture;
+use yumen_proto::{
+    id::InstanceId,
+    link::{Command, Frame, Reply},
+};
+
+/// Who is at the other end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Its id.
+    pub(crate) id: InstanceId,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Whether it knows the commands from 64 on; a due peer does not.
+    pub(crate) ours: bool,
+}
+
+/// The links of one instance, as its node uses them.
+pub(crate) trait Uplink {
+    /// The link to `peer`; dialled at its first use.
+    ///
+    /// # Errors
+    /// No such peer.
+    fn link(&self, peer: &InstanceId) -> Result<LinkId, Unsent>;
+
+    /// Who is at the other end, while the link lives.
+    fn peer(&self, link: LinkId) -> Option<Peer>;
+
+    /// Queues a frame behind all earlier ones of this link. It may wait until [`Uplink::flush`].
+    ///
+    /// # Errors
+    /// `Full`: too many bytes are on their way, see [`Uplink::room`]. `Closed`: the peer is gone.
+    fn send(&self, link: LinkId, frame: Frame<'_>) -> Result<(), Unsent>;
+
+    /// What was sent is on its way.
+    fn flush(&self);
+
+    /// Resolves when a frame that found the link full may be sent again, or the link has closed.
+    /// Safe to drop.
+    fn room(&self, link: LinkId) -> LocalFuture<'_, ()>;
+
+    /// Asks the peer and waits for its answer.
+    fn call<'a>(
+        &'a self,
+        link: LinkId,
+        command: Command<'a>,
+    ) -> LocalFuture<'a, Result<(u16, Reply), CallError>>;
+}
+
+impl Uplink for Rc<Links> {
+    fn link(&self, peer: &InstanceId) -> Result<LinkId, Unsent> {
+        Links::link(self, peer)
+    }
+
+    fn peer(&self, link: LinkId) -> Option<Peer> {
+        let (id, kind) = Links::peer(self, link)?;
+        // Links reach instances of this process only, and those are ours.
+        Some(Peer { id, kind, ours: true })
+    }
+
+    fn send(&self, link: LinkId, frame: Frame<'_>) -> Result<(), Unsent> {
+        Links::send(self, link, frame)
+    }
+
+    fn flush(&self) {
+        Links::flush(self);
+    }
+
+    fn room(&self, link: LinkId) -> LocalFuture<'_, ()> {
+        Box::pin(Links::room(self, link))
+    }
+
+    fn call<'a>(
+        &'a self,
+        link: LinkId,
+        command: Command<'a>,
+    ) -> LocalFuture<'a, Result<(u16, Reply), CallError>> {
+        Box::pin(Links::call(self, link, command))
+    }
+}

@@ -1,0 +1,26 @@
+//! Lanes between instances: one seam, whatever carries it.
+//!
+//! An instance sends frames to another through its [`Links`] and receives through [`Receive`]. Between
+//! one pair of instances everything on the data lane arrives in the order it was sent, and each
+//! lane holds a bounded number of bytes. It never looks into a client's packet, never retries, and
+//! never runs user code while anything of its own is borrowed.
+//!
+//! To add a carrier: a variant of `links::Carrier`; the tests in `links/tests.rs` run over all of them.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::disallowed_methods,
+        reason = "tests may be short"
+    )
+)]
+
+mod board;
+mod here;
+mod links;
+mod near;
+
+pub use board::{Neighbours, Switchboard};
+pub use links::{CallError, LinkId, Links, Receive, Unsent};

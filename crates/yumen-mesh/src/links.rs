@@ -1,0 +1,396 @@
+//! The links of one instance: to whom, over what, and which calls wait for an answer.
+//!
+//! A link is dialled at its first use and duplex. Only instances of this process are reached so far:
+//! on the same thread by a direct call, on another thread by batches of bytes.
+
+use crate::{
+    board::{Knock, Neighbours, Switchboard},
+    here::Here,
+    near::{Near, NearEnd},
+};
+use rustc_hash::FxHashMap;
+use slab::Slab;
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+use tokio::sync::oneshot;
+use yumen_net::env::Env;
+use yumen_proto::{
+    id::InstanceId,
+    link::{Command, Frame, Kind, LinkError, Reply},
+};
+
+/// Most bytes on their way over one lane.
+pub(crate) const LANE_MAX: usize = 4 * 1024 * 1024;
+/// Most calls of one instance that wait for an answer.
+const CALLS_MAX: usize = 65_536;
+/// Longest wait for the answer to a call, as due's `callTimeout`.
+const CALL_MAX: Duration = Duration::from_secs(3);
+
+/// A peer instance, within one instance. Used again only after the peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u32);
+
+impl LinkId {
+    fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// The receiving end of an instance. Its code may send on any link, the one it hears from included.
+pub trait Receive {
+    /// A frame arrived. Answers to this instance's own calls do not come here.
+    fn on_frame(&self, link: LinkId, frame: Frame<'_>);
+    /// Write what the frames have caused.
+    fn on_batch_end(&self) {}
+    /// The peer is gone; `link` means nothing from now on.
+    fn on_lost(&self, _link: LinkId, _peer: &InstanceId) {}
+}
+
+/// Why a frame was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsent {
+    /// Too many bytes are on their way: wait for [`Links::room`], or answer that you are busy.
+    #[error("the lane is full")]
+    Full,
+    /// There is no such peer, or it is gone.
+    #[error("the peer is gone")]
+    Closed,
+    /// It cannot be written: a name or a list is longer than its field.
+    #[error(transparent)]
+    Unfit(#[from] LinkError),
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The peer never saw it.
+    #[error("not sent: {0}")]
+    NotSent(#[from] Unsent),
+    /// The peer went away, or did not answer in time: it may have been carried out.
+    #[error("no answer: it may have been carried out")]
+    Unknown,
+}
+
+pub(crate) enum Carrier {
+    Here(Here),
+    Near(Near),
+}
+
+struct Peer {
+    id: InstanceId,
+    kind: Kind,
+    carrier: Rc<Carrier>,
+    /// Something was sent since the last flush.
+    touched: bool,
+}
+
+type Answer = (u16, Reply);
+
+/// The links of one instance.
+pub struct Links {
+    env: Env,
+    me: InstanceId,
+    kind: Kind,
+    board: Switchboard,
+    neighbours: Rc<Neighbours>,
+    receiver: OnceCell<Rc<dyn Receive>>,
+    peers: RefCell<Slab<Peer>>,
+    known: RefCell<FxHashMap<InstanceId, LinkId>>,
+    door: RefCell<Option<tokio::sync::mpsc::Receiver<Knock>>>,
+    touched: RefCell<Vec<LinkId>>,
+    calls: RefCell<FxHashMap<u64, (LinkId, oneshot::Sender<Answer>)>>,
+    seq: Cell<u64>,
+    /// Answers nobody waited for any more.
+    pub late: Cell<u64>,
+    /// Frames that did not parse.
+    pub malformed: Cell<u64>,
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Links").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+impl Links {
+    /// The links of the instance `me`, which others can find from now on.
+    ///
+    /// # Errors
+    /// [`Unsent::Closed`] if another instance of this process has that id.
+    pub fn open(
+        env: &Env,
+        me: &InstanceId,
+        kind: Kind,
+        board: &Switchboard,
+        neighbours: &Rc<Neighbours>,
+    ) -> Result<Rc<Self>, Unsent> {
+        let door = board.open(me, kind).ok_or(Unsent::Closed)?;
+        let links = Rc::new(Self {
+            env: env.clone(),
+            me: me.clone(),
+            kind,
+            board: board.clone(),
+            neighbours: Rc::clone(neighbours),
+            receiver: OnceCell::new(),
+            peers: RefCell::default(),
+            known: RefCell::default(),
+            door: RefCell::new(Some(door)),
+            touched: RefCell::default(),
+            calls: RefCell::default(),
+            seq: Cell::new(0),
+            late: Cell::new(0),
+            malformed: Cell::new(0),
+        });
+        neighbours.enter(me, &links);
+        Ok(links)
+    }
+
+    /// Starts to receive. To be called once, before anything is sent.
+    pub fn start(self: &Rc<Self>, receiver: Rc<dyn Receive>) {
+        let _only_once = self.receiver.set(receiver);
+        let this = Rc::clone(self);
+        self.env.spawn.local(async move {
+            while let Some(knock) = this.next_knock().await {
+                this.admit(knock);
+            }
+        });
+    }
+
+    /// Takes the instance off the board and drops every link; peers are told.
+    pub fn close(&self) {
+        self.neighbours.leave(&self.me);
+        self.board.close(&self.me);
+        let all: Vec<_> = self.known.borrow().values().copied().collect();
+        all.into_iter().for_each(|link| self.drop_link(link));
+    }
+
+    /// This instance.
+    pub fn me(&self) -> &InstanceId {
+        &self.me
+    }
+
+    /// The link to `peer`, dialled now if there is none.
+    ///
+    /// # Errors
+    /// [`Unsent::Closed`] if no such instance can be reached.
+    pub fn link(self: &Rc<Self>, peer: &InstanceId) -> Result<LinkId, Unsent> {
+        if let Some(link) = self.known.borrow().get(peer) {
+            return Ok(*link);
+        }
+        if let Some(there) = self.neighbours.find(peer) {
+            return Ok(self.meet(&there));
+        }
+        // Whoever dialled us first has left its end at our door.
+        self.admit_all();
+        if let Some(link) = self.known.borrow().get(peer) {
+            return Ok(*link);
+        }
+        match self.board.dial((&self.me, self.kind), peer) {
+            Some((kind, near, end)) => Ok(self.adopt((peer, kind), near, end)),
+            None => {
+                // Dialled by the peer between our look at the door and now.
+                self.admit_all();
+                self.known.borrow().get(peer).copied().ok_or(Unsent::Closed)
+            }
+        }
+    }
+
+    /// The instance behind a link, and what it is; `None` once it is gone.
+    pub fn peer(&self, link: LinkId) -> Option<(InstanceId, Kind)> {
+        self.peers.borrow().get(link.index()).map(|peer| (peer.id.clone(), peer.kind))
+    }
+
+    /// Sends a frame after all earlier ones of its lane. It may wait until [`Links::flush`].
+    ///
+    /// # Errors
+    /// [`Unsent`] says why.
+    pub fn send(&self, link: LinkId, frame: Frame<'_>) -> Result<(), Unsent> {
+        let mut peers = self.peers.borrow_mut();
+        let peer = peers.get_mut(link.index()).ok_or(Unsent::Closed)?;
+        if !std::mem::replace(&mut peer.touched, true) {
+            self.touched.borrow_mut().push(link);
+        }
+        let carrier = Rc::clone(&peer.carrier);
+        drop(peers);
+        match carrier.as_ref() {
+            Carrier::Here(lane) => lane.send(frame),
+            Carrier::Near(lane) => lane.send(frame),
+        }
+    }
+
+    /// Ends a batch: what was sent is on its way.
+    pub fn flush(&self) {
+        loop {
+            let Some(link) = self.touched.borrow_mut().pop() else { return };
+            let mut peers = self.peers.borrow_mut();
+            let Some(peer) = peers.get_mut(link.index()) else { continue };
+            peer.touched = false;
+            let carrier = Rc::clone(&peer.carrier);
+            drop(peers);
+            match carrier.as_ref() {
+                Carrier::Here(lane) => lane.flush(),
+                Carrier::Near(lane) => lane.flush(),
+            }
+        }
+    }
+
+    /// Resolves when a frame that found the lane full may be sent again, or the peer is gone.
+    /// Safe to drop.
+    pub async fn room(&self, link: LinkId) {
+        let carrier = self.peers.borrow().get(link.index()).map(|p| Rc::clone(&p.carrier));
+        match carrier.as_deref() {
+            Some(Carrier::Near(lane)) => lane.room().await,
+            Some(Carrier::Here(_)) => tokio::task::yield_now().await,
+            None => {}
+        }
+    }
+
+    /// Asks a peer and waits for its answer, at most 3 s. Dropping the future forgets the answer; the
+    /// peer carries the command out all the same.
+    ///
+    /// # Errors
+    /// [`CallError`] says whether it may have been carried out.
+    pub async fn call(&self, link: LinkId, command: Command<'_>) -> Result<Answer, CallError> {
+        if self.calls.borrow().len() >= CALLS_MAX {
+            return Err(Unsent::Full.into());
+        }
+        let seq = self.seq.get().wrapping_add(1).max(1);
+        self.seq.set(seq);
+        let (tx, rx) = oneshot::channel();
+        self.calls.borrow_mut().insert(seq, (link, tx));
+        let _forgotten_when_dropped = Waiting { links: self, seq };
+        self.send(link, Frame::Request { seq, command })?;
+        self.flush();
+        tokio::select! {
+            biased;
+            answer = rx => answer.map_err(|_| CallError::Unknown),
+            () = self.env.clock.sleep(CALL_MAX) => Err(CallError::Unknown),
+        }
+    }
+
+    /// A frame arrived on `link`.
+    pub(crate) fn receive(&self, link: LinkId, frame: Frame<'_>) {
+        if let Frame::Reply { seq, code, reply, .. } = frame {
+            let waiting = self.calls.borrow_mut().remove(&seq);
+            match waiting {
+                Some((asked, tx)) if asked == link => {
+                    let _nobody_waits = tx.send((code, reply));
+                }
+                other => {
+                    other.into_iter().for_each(|w| drop(self.calls.borrow_mut().insert(seq, w)));
+                    self.late.set(self.late.get().wrapping_add(1));
+                }
+            }
+        } else if let Some(receiver) = self.receiver.get() {
+            receiver.on_frame(link, frame);
+        }
+    }
+
+    pub(crate) fn batch_end(&self) {
+        if let Some(receiver) = self.receiver.get() {
+            receiver.on_batch_end();
+        }
+    }
+
+    /// Ties this instance to one on the same thread.
+    fn meet(self: &Rc<Self>, there: &Rc<Self>) -> LinkId {
+        let (mine, theirs) = (self.reserve(), there.reserve());
+        let out = Here::new(Rc::downgrade(there), theirs, LANE_MAX);
+        let back = Here::new(Rc::downgrade(self), mine, LANE_MAX);
+        there.settle(theirs, (&self.me, self.kind), Carrier::Here(back));
+        self.settle(mine, (&there.me, there.kind), Carrier::Here(out));
+        mine
+    }
+
+    fn reserve(&self) -> LinkId {
+        LinkId(u32::try_from(self.peers.borrow().vacant_key()).unwrap_or(u32::MAX))
+    }
+
+    fn settle(&self, link: LinkId, (id, kind): (&InstanceId, Kind), carrier: Carrier) {
+        let peer = Peer { id: id.clone(), kind, carrier: Rc::new(carrier), touched: false };
+        let key = self.peers.borrow_mut().insert(peer);
+        debug_assert_eq!(key, link.index());
+        self.known.borrow_mut().insert(id.clone(), link);
+    }
+
+    /// Ties this instance to one on another thread.
+    fn adopt(
+        self: &Rc<Self>,
+        peer: (&InstanceId, Kind),
+        near: Near,
+        end: NearEnd,
+    ) -> LinkId {
+        let link = self.reserve();
+        self.settle(link, peer, Carrier::Near(near));
+        let this = Rc::clone(self);
+        self.env.spawn.local(tokio::task::coop::unconstrained(async move {
+            end.run(&this, link).await;
+            this.drop_link(link);
+        }));
+        link
+    }
+
+    async fn next_knock(&self) -> Option<Knock> {
+        std::future::poll_fn(|cx| match self.door.borrow_mut().as_mut() {
+            Some(door) => door.poll_recv(cx),
+            None => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+
+    fn admit_all(self: &Rc<Self>) {
+        loop {
+            let knock = self.door.borrow_mut().as_mut().and_then(|door| door.try_recv().ok());
+            match knock {
+                Some(knock) => self.admit(knock),
+                None => return,
+            }
+        }
+    }
+
+    fn admit(self: &Rc<Self>, knock: Knock) {
+        let Knock { from, kind, near, end } = knock;
+        self.adopt((&from, kind), near, end);
+    }
+
+    /// The peer is gone, or we are.
+    pub(crate) fn drop_link(&self, link: LinkId) {
+        let Some(peer) = self.peers.borrow_mut().try_remove(link.index()) else { return };
+        self.known.borrow_mut().remove(&peer.id);
+        self.board.part(&self.me, &peer.id);
+        let lost: Vec<_> = {
+            let calls = self.calls.borrow();
+            calls.iter().filter(|(_, (to, _))| *to == link).map(|(seq, _)| *seq).collect()
+        };
+        for seq in lost {
+            self.calls.borrow_mut().remove(&seq);
+        }
+        if let Carrier::Here(lane) = peer.carrier.as_ref() {
+            lane.hang_up();
+        }
+        if let Some(receiver) = self.receiver.get() {
+            receiver.on_lost(link, &peer.id);
+        }
+    }
+}
+
+/// Forgets a call when its future is dropped.
+struct Waiting<'a> {
+    links: &'a Links,
+    seq: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.links.calls.borrow_mut().remove(&self.seq);
+    }
+}
+
+#[cfg(test)]
+#[path = "links/tests.rs"]
+mod tests;

@@ -1,0 +1,247 @@
+//! To an instance on another thread of the process: batches of bytes behind a mutex.
+//!
+//! A batch costs one lock, and one wake-up only if the other side was waiting: 5 µs when its thread
+//! sleeps, nothing when it is busy. Control frames have a queue of their own, which is taken first.
+
+use crate::links::{LinkId, Links, Unsent};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    mem,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Poll, Waker},
+};
+use yumen_proto::link::{Command, Frame, table};
+
+/// Bytes handed to the receiver before others get a turn.
+const BATCH_LEN: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Bytes flushed and not yet handled: what bounds the lane.
+    on_the_way: AtomicUsize,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    control: Vec<u8>,
+    data: Vec<u8>,
+    receiver: Option<Waker>,
+    senders: Vec<Waker>,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let mut queue = self.queue();
+        self.closed.store(true, Ordering::Release);
+        let (receiver, senders) = (queue.receiver.take(), mem::take(&mut queue.senders));
+        drop(queue);
+        receiver.into_iter().chain(senders).for_each(Waker::wake);
+    }
+}
+
+/// The sending end; `Send`, so it can be moved to its instance's thread.
+#[derive(Debug)]
+pub(crate) struct Near {
+    shared: Arc<Shared>,
+    batch: RefCell<Batch>,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    control: Vec<u8>,
+    data: Vec<u8>,
+}
+
+/// The receiving end; `Send` as well.
+#[derive(Debug)]
+pub(crate) struct NearEnd {
+    shared: Arc<Shared>,
+}
+
+/// A lane with at most `bytes_max` bytes of data on their way.
+pub(crate) fn lane(bytes_max: usize) -> (Near, NearEnd) {
+    let shared = Arc::new(Shared::default());
+    let end = NearEnd { shared: Arc::clone(&shared) };
+    (Near { shared, batch: RefCell::default(), bytes_max }, end)
+}
+
+impl Near {
+    fn over(&self, queued: usize) -> bool {
+        self.shared.on_the_way.load(Ordering::Acquire).saturating_add(queued) > self.bytes_max
+    }
+
+    pub(crate) fn send(&self, frame: Frame<'_>) -> Result<(), Unsent> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(Unsent::Closed);
+        }
+        let mut batch = self.batch.borrow_mut();
+        let queued = batch.data.len().saturating_add(batch.control.len());
+        // Control frames are few and bounded by the calls that wait, but not by nothing.
+        let control = is_control(&frame);
+        let spare = if control { self.bytes_max } else { 0 };
+        if self.over(queued.saturating_add(frame.wire_len()).saturating_sub(spare)) {
+            return Err(Unsent::Full);
+        }
+        Ok(frame.encode(if control { &mut batch.control } else { &mut batch.data })?)
+    }
+
+    pub(crate) fn flush(&self) {
+        let mut batch = self.batch.borrow_mut();
+        let batch = &mut *batch;
+        let len = batch.data.len().saturating_add(batch.control.len());
+        if len == 0 {
+            return;
+        }
+        self.shared.on_the_way.fetch_add(len, Ordering::AcqRel);
+        let mut queue = self.shared.queue();
+        append(&mut queue.control, &mut batch.control);
+        append(&mut queue.data, &mut batch.data);
+        let waker = queue.receiver.take();
+        drop(queue);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) async fn room(&self) {
+        poll_fn(|cx| {
+            let mut queue = self.shared.queue();
+            if !self.shared.closed.load(Ordering::Acquire) && self.over(self.bytes_max / 2) {
+                if !queue.senders.iter().any(|known| known.will_wake(cx.waker())) {
+                    queue.senders.push(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// Whether a frame may overtake data: questions, orders and their answers. A graceful disconnect may
+/// not, because what was pushed before has to arrive.
+fn is_control(frame: &Frame<'_>) -> bool {
+    match frame {
+        Frame::Heartbeat => true,
+        Frame::Reply { route, .. } => table::row(*route).is_some_and(|row| {
+            !matches!(row.name, "push" | "multicast" | "broadcast" | "publish" | "deliver")
+        }),
+        Frame::Request { command, .. } => matches!(
+            command,
+            Command::Bind { .. }
+                | Command::Unbind { .. }
+                | Command::GetIp { .. }
+                | Command::Address { .. }
+                | Command::Stat { .. }
+                | Command::IsOnline { .. }
+                | Command::Disconnect { force: true, .. }
+                | Command::GetState
+                | Command::SetState { .. }
+        ),
+    }
+}
+
+fn append(queue: &mut Vec<u8>, batch: &mut Vec<u8>) {
+    if queue.is_empty() {
+        mem::swap(queue, batch);
+    } else {
+        queue.append(batch);
+    }
+}
+
+impl Drop for Near {
+    fn drop(&mut self) {
+        self.flush();
+        self.shared.close();
+    }
+}
+
+impl NearEnd {
+    /// Hands frames to `links` until the sender is gone.
+    pub(crate) async fn run(self, links: &Rc<Links>, link: LinkId) {
+        let (mut control, mut data) = (Vec::new(), Vec::new());
+        while self.next(&mut control, &mut data).await {
+            let mut at = 0;
+            loop {
+                self.deliver(&control, links, link, usize::MAX);
+                control.clear();
+                at = self.deliver(data.get(at..).unwrap_or_default(), links, link, BATCH_LEN)
+                    .saturating_add(at);
+                links.batch_end();
+                if at >= data.len() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+                self.take_control(&mut control);
+            }
+            data.clear();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Hands out whole frames of about `most` bytes. Returns how many bytes that were.
+    fn deliver(&self, bytes: &[u8], links: &Links, link: LinkId, most: usize) -> usize {
+        let mut rest = bytes;
+        let used = |rest: &[u8]| bytes.len().saturating_sub(rest.len());
+        while used(rest) < most {
+            match Frame::decode(&mut rest, usize::MAX) {
+                Ok(Some(frame)) => links.receive(link, frame),
+                Ok(None) => break,
+                Err(_) => {
+                    // Our own encoder wrote it; whatever follows cannot be trusted either.
+                    links.malformed.set(links.malformed.get().wrapping_add(1));
+                    rest = &[];
+                }
+            }
+        }
+        self.handled(used(rest));
+        used(rest)
+    }
+
+    fn take_control(&self, control: &mut Vec<u8>) {
+        mem::swap(control, &mut self.shared.queue().control);
+    }
+
+    /// Swaps the queues into empty buffers. False once the sender is gone.
+    async fn next(&self, control: &mut Vec<u8>, data: &mut Vec<u8>) -> bool {
+        poll_fn(|cx| {
+            let mut queue = self.shared.queue();
+            if queue.data.is_empty() && queue.control.is_empty() {
+                if self.shared.closed.load(Ordering::Acquire) {
+                    return Poll::Ready(false);
+                }
+                queue.receiver = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            mem::swap(&mut queue.control, control);
+            mem::swap(&mut queue.data, data);
+            Poll::Ready(true)
+        })
+        .await
+    }
+
+    fn handled(&self, n: usize) {
+        if n == 0 {
+            return;
+        }
+        self.shared.on_the_way.fetch_sub(n, Ordering::AcqRel);
+        let senders = mem::take(&mut self.shared.queue().senders);
+        senders.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for NearEnd {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}

@@ -1,0 +1,136 @@
+//! Hands accepted connections to instances: one listener per address, the instance with the fewest
+//! connections gets the next.
+//!
+//! It runs beside the instances, so a busy instance delays nobody's handshake with the system. An
+//! error of `accept`, being out of descriptors included, is counted and waited out: the listener
+//! never ends by itself.
+
+use crate::{
+    limit::{Limiter, Permit},
+    socket::Socket,
+    tcp::{Bound, Loose},
+};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Connections that may wait for an instance; more wait in the system's backlog.
+const DOOR_LEN: usize = 1024;
+/// Pauses after an error of `accept`: the first, and the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// A connection for an instance.
+#[derive(Debug)]
+pub struct Arrival {
+    socket: Loose,
+    /// Where the client is.
+    pub peer: SocketAddr,
+    /// Which of the component's listeners accepted it, from 0.
+    pub listener: u16,
+    /// Its place in the limits; drop it when the connection ends.
+    pub permit: Permit,
+}
+
+impl Arrival {
+    /// Ties the socket to this thread's runtime.
+    ///
+    /// # Errors
+    /// The runtime is out of descriptors, or the peer has left.
+    pub fn settle(self) -> io::Result<(Socket, Permit)> {
+        Ok((self.socket.settle()?, self.permit))
+    }
+}
+
+/// Where an instance takes its connections from.
+#[derive(Debug)]
+pub struct Door {
+    arrivals: mpsc::Receiver<Arrival>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Door {
+    /// The next connections, at most `max`, appended to `into`; false once no acceptor is left.
+    /// Safe to drop while it waits.
+    pub async fn next(&mut self, into: &mut Vec<Arrival>, max: usize) -> bool {
+        self.arrivals.recv_many(into, max).await > 0
+    }
+
+    /// Tells how many connections the instance has.
+    pub fn set_load(&self, connections: usize) {
+        self.load.store(connections, Ordering::Relaxed);
+    }
+}
+
+/// The acceptor's end of an instance's [`Door`].
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    arrivals: mpsc::Sender<Arrival>,
+    load: Arc<AtomicUsize>,
+}
+
+/// A new pair of door and entrance.
+pub fn door() -> (Entrance, Door) {
+    let (tx, rx) = mpsc::channel(DOOR_LEN);
+    let load = Arc::new(AtomicUsize::new(0));
+    (Entrance { arrivals: tx, load: Arc::clone(&load) }, Door { arrivals: rx, load })
+}
+
+/// Counters of one component's listeners.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Connections accepted and handed on.
+    pub accepted: AtomicU64,
+    /// Connections refused because of a limit.
+    pub refused: AtomicU64,
+    /// Errors of `accept`: out of descriptors, mostly.
+    pub errors: AtomicU64,
+}
+
+/// Accepts on one listener until every instance is gone.
+///
+/// # Errors
+/// The listener cannot be used on this runtime.
+pub async fn accept(
+    listener: std::net::TcpListener,
+    index: u16,
+    limiter: Limiter,
+    entrances: Vec<Entrance>,
+    counts: Arc<Counts>,
+) -> io::Result<()> {
+    let listener = Bound::new(listener)?;
+    let mut pause = PAUSE_MIN;
+    loop {
+        let (socket, peer) = match listener.accept_loose().await {
+            Ok(accepted) => accepted,
+            Err(_) => {
+                counts.errors.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2).min(PAUSE_MAX);
+                continue;
+            }
+        };
+        pause = PAUSE_MIN;
+        let Ok(permit) = limiter.admit(peer.ip()) else {
+            counts.refused.fetch_add(1, Ordering::Relaxed);
+            continue; // dropping the socket tells the peer
+        };
+        let least = entrances
+            .iter()
+            .filter(|entrance| !entrance.arrivals.is_closed())
+            .min_by_key(|entrance| entrance.load.load(Ordering::Relaxed));
+        let Some(entrance) = least else { return Ok(()) };
+        entrance.load.fetch_add(1, Ordering::Relaxed);
+        let arrival = Arrival { socket, peer, listener: index, permit };
+        if entrance.arrivals.send(arrival).await.is_ok() {
+            counts.accepted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The way to the sockets: append, write once per dirty connection, close.
+//!
+//! What a full socket does not take stays queued; the connection's own waker goes on when there is
+//! room, so there is neither a task nor a timer for it.
+
+use super::{Driver, Session, count, index, read::not_now, waker_of};
+use crate::socket::Socket;
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+use yumen_proto::{
+    conn::{CloseReason, Machine},
+    id::ConnId,
+};
+
+/// Sessions written before others get a turn: a broadcast must not keep reads and control waiting.
+const FLUSH_SLICE: usize = 256;
+/// More than this is written at once even inside a batch, which bounds the buffer.
+const FLUSH_LEN: usize = 128 * 1024;
+/// How long a socket is kept after its last bytes, so that the peer reads them before a reset.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// Most sockets kept for that; the oldest goes first.
+const LINGER_MAX: usize = 1024;
+
+impl<M: Machine + 'static, D: 'static> Driver<M, D> {
+    /// Queues whole packets for a connection; they are written when the batch ends. False if the
+    /// connection is gone, closing, or not open yet.
+    pub fn append(&self, id: ConnId, packets: &[u8]) -> bool {
+        let Some(slot) = self.slot(id) else { return false };
+        let queued = self.session(slot, id, |s| {
+            if s.machine.closing().is_some() || !s.transport.is_open() {
+                return None;
+            }
+            if s.out.capacity() == 0 {
+                s.out.borrow_from(&mut self.pool.borrow_mut());
+            }
+            s.out.buffer().extend_from_slice(packets);
+            Some((s.out.pending().len(), s.flags.blocked))
+        });
+        match queued.flatten() {
+            None => return false,
+            // Try the socket before judging: a batch may be larger than the limit.
+            Some((len, false)) if len > FLUSH_LEN => self.flush_one(slot, id),
+            // Nothing is accepted right now; the limit is the machine's.
+            Some((_, true)) => self.judge(slot, id),
+            Some((_, false)) => {}
+        }
+        true
+    }
+
+    /// Ends a connection after what is queued has been written. Announced peers get the reason, a
+    /// time to wait before they come back, and `text`. The service is told later, by the hub.
+    pub fn close(&self, id: ConnId, reason: CloseReason, text: &str) {
+        let Some(slot) = self.slot(id) else { return };
+        let now = self.now.get();
+        let fresh = self.session(slot, id, |s| {
+            let fresh = s.machine.closing().is_none();
+            if fresh {
+                s.machine.close(now, reason, text, &mut s.out);
+                self.wrap(s);
+                s.transport.goodbye();
+                s.flags.held = false; // so that the end of the stream is seen
+            }
+            fresh
+        });
+        if fresh == Some(true) && self.current.get() != Some(slot) {
+            self.mark(slot);
+            self.flush_one(slot, id);
+        }
+    }
+
+    /// Ends a connection at once. What is queued is offered to the socket one last time.
+    pub fn close_now(&self, id: ConnId, reason: CloseReason) {
+        let Some(slot) = self.slots.borrow_mut().remove(&id) else { return };
+        let Some(mut session) = self.sessions.borrow_mut().try_remove(index(slot)) else { return };
+        let reason = session.machine.closing().unwrap_or(reason);
+        if reason != CloseReason::Gone {
+            let _last_words = self.write(&mut session);
+            self.linger(session.socket);
+        }
+        self.ended.borrow_mut().push((id, session.data, reason));
+        self.ready.wake();
+    }
+
+    /// Ends every connection after what is queued for it has been written.
+    pub fn close_all(&self, reason: CloseReason, text: &str) {
+        for id in self.ids() {
+            self.close(id, reason, text);
+        }
+    }
+
+    /// Writes what is queued for up to 256 connections, the newest first: for whoever appended from
+    /// outside a batch. Housekeeping takes the rest, the oldest first; so a reply does not queue
+    /// behind a broadcast, and nothing starves.
+    pub fn flush(&self) {
+        if self.current.get().is_some() {
+            return; // the end of the batch does it
+        }
+        self.flush_newest();
+        if !self.dirty.borrow().is_empty() {
+            self.ready.wake();
+        }
+    }
+
+    pub(super) fn flush_newest(&self) {
+        // A long list is a broadcast: it is left to housekeeping, but for what came last.
+        let most = if self.dirty.borrow().len() > FLUSH_SLICE { 16 } else { FLUSH_SLICE };
+        for _ in 0..most {
+            let newest = self.dirty.borrow_mut().pop_back();
+            let Some(slot) = newest else { return };
+            self.flush_listed(slot);
+        }
+    }
+
+    pub(super) fn flush_oldest(&self) {
+        for _ in 0..FLUSH_SLICE {
+            let oldest = self.dirty.borrow_mut().pop_front();
+            let Some(slot) = oldest else { return };
+            self.flush_listed(slot);
+        }
+    }
+
+    fn flush_listed(&self, slot: u32) {
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(session) = sessions.get_mut(index(slot)) else { return };
+        session.flags.listed = false;
+        let (id, dirty) = (session.id, session.flags.dirty);
+        drop(sessions);
+        if dirty {
+            self.flush_one(slot, id);
+        }
+    }
+
+    /// Writes what a connection has queued, unless its socket is known to be full.
+    pub(super) fn flush_one(&self, slot: u32, id: ConnId) {
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(session) = sessions.get_mut(index(slot)).filter(|s| s.id == id) else { return };
+        let closing = session.machine.closing();
+        if session.flags.blocked || (!session.flags.dirty && closing.is_none()) {
+            return;
+        }
+        session.flags.dirty = false;
+        let end = self.write(session).err().or_else(|| {
+            let done = session.out.pending().is_empty() && session.transport.pending() == 0;
+            closing.filter(|_| done)
+        });
+        drop(sessions);
+        end.into_iter().for_each(|reason| self.close_now(id, reason));
+    }
+
+    /// The socket has room again.
+    pub(super) fn unblock(&self, slot: u32, id: ConnId) {
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(session) = sessions.get_mut(index(slot)).filter(|s| s.id == id) else { return };
+        session.flags.blocked = false;
+        session.flags.dirty = true;
+        drop(sessions);
+        self.flush_one(slot, id);
+    }
+
+    /// Whether more is queued for a full socket than may be.
+    fn judge(&self, slot: u32, id: ConnId) {
+        let now = self.now.get();
+        let verdict = self.session(slot, id, |s| s.machine.wrote(now, 0, s.left()));
+        if let Some(Err(reason)) = verdict {
+            self.close_now(id, reason);
+        }
+    }
+
+    /// Writes until everything is gone or the socket is full.
+    ///
+    /// # Errors
+    /// Why the connection has to end.
+    fn write(&self, session: &mut Session<M, D>) -> Result<(), CloseReason> {
+        self.wrap(session);
+        let mut accepted = 0usize;
+        loop {
+            let Session { socket, out, transport, waker, .. } = session;
+            let bytes = transport.outgoing().unwrap_or_else(|| out.pending());
+            if bytes.is_empty() {
+                break;
+            }
+            count(&self.stats.writes, 1);
+            match socket.try_write(bytes) {
+                Ok(n) => {
+                    count(&self.stats.bytes_out, n);
+                    accepted = accepted.saturating_add(n);
+                    if let Some(spare) = transport.accepted(n, out) {
+                        self.keep_spare(spare);
+                    }
+                }
+                Err(error) if not_now(&error) => {}
+                Err(_) => return Err(CloseReason::Gone),
+            }
+            if !transport.outgoing().unwrap_or_else(|| out.pending()).is_empty() {
+                let waker = waker_of(waker);
+                match socket.poll_writable(&mut Context::from_waker(&waker)) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Err(CloseReason::Gone),
+                    Poll::Pending => {
+                        session.flags.blocked = true;
+                        count(&self.stats.blocked, 1);
+                        break;
+                    }
+                }
+            }
+        }
+        session.machine.wrote(self.now.get(), accepted, session.left())
+    }
+
+    fn wrap(&self, session: &mut Session<M, D>) {
+        let Session { out, transport, machine, .. } = session;
+        let spare = transport.wrap(out, machine, &self.pool);
+        spare.into_iter().for_each(|spare| self.keep_spare(spare));
+    }
+
+    fn linger(&self, mut socket: Socket) {
+        if socket.finish().is_err() {
+            return;
+        }
+        let until = self.now.get().mono.checked_add(LINGER);
+        let mut lingering = self.lingering.borrow_mut();
+        if lingering.len() >= LINGER_MAX {
+            lingering.pop_front();
+        }
+        lingering.extend(until.map(|until| (until, socket)));
+    }
+}
+
+impl<M, D> Session<M, D> {
+    /// Bytes queued that the socket has not accepted.
+    fn left(&self) -> usize {
+        self.out.pending().len().saturating_add(self.transport.pending())
+    }
+}
+

@@ -1,0 +1,149 @@
+//! TCP through the runtime of the current thread: the one file that names `tokio::net`.
+
+use crate::{
+    env::{Listener, LocalFuture, Net},
+    socket::Socket,
+};
+use socket2::{Domain, Protocol, SockAddr, Type};
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
+
+/// Connections that may wait to be accepted; the system may cut it (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// TCP of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp;
+
+impl Net for Tcp {
+    fn listen<'a>(&'a self, addr: &'a str) -> LocalFuture<'a, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            let listener: Box<dyn Listener> = Box::new(Bound::new(bind(addr)?)?);
+            Ok(listener)
+        })
+    }
+
+    fn dial<'a>(&'a self, addr: &'a str) -> LocalFuture<'a, io::Result<Socket>> {
+        Box::pin(async move { TcpSocket::wrap(TcpStream::connect(addr).await?).map(Socket::Tcp) })
+    }
+}
+
+/// Binds a listening socket. It can be moved to another thread before it is used.
+///
+/// # Errors
+/// The address does not resolve, is in use, or is not ours.
+pub fn bind(addr: &str) -> io::Result<std::net::TcpListener> {
+    // `:3553` means every interface, as in due's configuration.
+    let text = if addr.starts_with(':') { format!("0.0.0.0{addr}") } else { addr.to_owned() };
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for addr in text.to_socket_addrs()? {
+        match bind_one(addr) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_one(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(addr))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A listening socket in use.
+#[derive(Debug)]
+pub struct Bound(TcpListener);
+
+impl Bound {
+    /// Puts a socket made by [`bind`] into use on this thread's runtime.
+    ///
+    /// # Errors
+    /// The runtime is out of descriptors.
+    pub fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+        Ok(Self(TcpListener::from_std(listener)?))
+    }
+
+    /// The next connection, not yet tied to a runtime. Safe to drop while it waits.
+    ///
+    /// # Errors
+    /// Out of descriptors, or a peer that left already: give way, then go on.
+    pub async fn accept_loose(&self) -> io::Result<(Loose, SocketAddr)> {
+        let (stream, peer) = self.0.accept().await?;
+        Ok((Loose(stream.into_std()?), peer))
+    }
+}
+
+impl Listener for Bound {
+    fn addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn accept(&mut self) -> LocalFuture<'_, io::Result<(Socket, SocketAddr)>> {
+        Box::pin(async {
+            let (stream, peer) = self.0.accept().await?;
+            Ok((Socket::Tcp(TcpSocket::wrap(stream)?), peer))
+        })
+    }
+}
+
+/// A connection on its way to the thread that will use it.
+#[derive(Debug)]
+pub struct Loose(std::net::TcpStream);
+
+impl Loose {
+    /// Ties the connection to this thread's runtime.
+    ///
+    /// # Errors
+    /// The runtime is out of descriptors, or the peer has left.
+    pub fn settle(self) -> io::Result<Socket> {
+        TcpSocket::wrap(TcpStream::from_std(self.0)?).map(Socket::Tcp)
+    }
+}
+
+/// A TCP connection with Nagle's algorithm off.
+#[derive(Debug)]
+pub struct TcpSocket(TcpStream);
+
+impl TcpSocket {
+    fn wrap(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        space: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut space = ReadBuf::new(space);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut space))?;
+        Poll::Ready(Ok(space.filled().len()))
+    }
+
+    // Not `poll_write`: that spends the runtime's budget of 128 operations per task turn, and a
+    // batch that answers 200 sessions would find the last 72 "full".
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    pub(crate) fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_write_ready(cx)
+    }
+
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        socket2::SockRef::from(&self.0).shutdown(std::net::Shutdown::Write)
+    }
+}

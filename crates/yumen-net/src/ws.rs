@@ -1,0 +1,290 @@
+//! WebSocket between the socket and the machine: one packet per binary message.
+//!
+//! Frames are read by the library, from memory: the bytes come from the driver's scratch buffer and go
+//! to the connection's downlink, so a WebSocket connection has the same reads, bounds and sweep as
+//! any other. Text messages are ignored and are no sign of life; pings are answered.
+//! It never compresses, and never touches the packets themselves.
+
+pub mod handshake;
+
+use crate::env::Dice;
+use bytes::Bytes;
+use handshake::{Options, Progress};
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tungstenite::{
+    Error, Message,
+    protocol::{
+        Role, WebSocketConfig, WebSocketContext,
+        frame::{
+            FrameHeader,
+            coding::{Data, OpCode},
+        },
+    },
+};
+use yumen_proto::{
+    conn::{CloseReason, Out},
+    error::WireError,
+};
+
+/// Longest time from the connection to the end of the handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// The library's read buffer: what an idle WebSocket connection costs more than another.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// The WebSocket state of one connection.
+pub struct Link {
+    state: State,
+    /// Bytes that arrived and were not looked at, from `at` on.
+    input: Vec<u8>,
+    at: usize,
+    /// Framed bytes on their way to the socket.
+    wire: Out,
+    message_max: usize,
+    /// Masks what a client sends; a server does not mask.
+    dice: Option<Dice>,
+}
+
+enum State {
+    /// A server waits for the request.
+    Greeting { options: Arc<Options>, until: Instant },
+    /// A client waits for the answer to its request.
+    Dialing { accept: String, until: Instant },
+    Open(Box<WebSocketContext>),
+    /// The handshake was refused, or a close frame went either way.
+    Done,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// The server's end, before the handshake.
+    pub fn server(options: &Arc<Options>, now: Instant) -> Self {
+        let until = now.checked_add(HANDSHAKE_MAX).unwrap_or(now);
+        let message_max = options.message_max;
+        Self::new(State::Greeting { options: Arc::clone(options), until }, message_max, None)
+    }
+
+    /// The client's end: queues the request for `path` at `host`. Messages received may have up to
+    /// `message_max` bytes.
+    pub fn client(host: &str, path: &str, message_max: usize, now: Instant, dice: &Dice) -> Self {
+        let until = now.checked_add(HANDSHAKE_MAX).unwrap_or(now);
+        let (request, accept) = handshake::request(host, path, dice);
+        let state = State::Dialing { accept, until };
+        let mut link = Self::new(state, message_max, Some(dice.clone()));
+        link.wire.buffer().extend_from_slice(request.as_bytes());
+        link
+    }
+
+    fn new(state: State, message_max: usize, dice: Option<Dice>) -> Self {
+        let (input, wire) = (Vec::new(), Out::default());
+        Self { state, input, at: 0, wire, message_max, dice }
+    }
+
+    /// Whether the handshake is over and messages may flow.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn has_input(&self) -> bool {
+        self.at < self.input.len()
+    }
+
+    /// The next binary message; `None` if more bytes are needed.
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, CloseReason> {
+        let message = match &mut self.state {
+            State::Open(_) => self.read(),
+            State::Greeting { .. } | State::Dialing { .. } => match self.greet()? {
+                true => self.read(),
+                false => Ok(None),
+            },
+            State::Done => {
+                self.at = self.input.len();
+                Ok(None)
+            }
+        };
+        if self.at >= self.input.len() {
+            self.input = Vec::new(); // an idle connection holds nothing
+            self.at = 0;
+        }
+        message
+    }
+
+    /// Goes on with the handshake. True once it is over.
+    fn greet(&mut self) -> Result<bool, CloseReason> {
+        let bytes = self.input.get(self.at..).unwrap_or_default();
+        let progress = match &self.state {
+            State::Greeting { options, .. } => handshake::answer(bytes, options),
+            State::Dialing { accept, .. } => handshake::check(bytes, accept),
+            State::Open(_) | State::Done => return Ok(true),
+        };
+        match progress {
+            Progress::More => Ok(false),
+            Progress::Open { used, reply } => {
+                self.at = self.at.saturating_add(used);
+                self.wire.buffer().extend_from_slice(reply.as_bytes());
+                self.state = State::Open(Box::new(self.context()));
+                Ok(true)
+            }
+            Progress::Refused { reply } => {
+                self.wire.buffer().extend_from_slice(reply.as_bytes());
+                self.state = State::Done;
+                Err(CloseReason::Handshake)
+            }
+        }
+    }
+
+    fn context(&self) -> WebSocketContext {
+        let role = if self.dice.is_some() { Role::Client } else { Role::Server };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(READ_BUFFER)
+            .max_message_size(Some(self.message_max))
+            .max_frame_size(Some(self.message_max));
+        WebSocketContext::new(role, Some(config))
+    }
+
+    fn read(&mut self) -> Result<Option<Bytes>, CloseReason> {
+        let State::Open(context) = &mut self.state else { return Ok(None) };
+        let input = self.input.as_slice();
+        let mut pipe = Pipe { input, at: &mut self.at, wire: &mut self.wire };
+        loop {
+            match context.read(&mut pipe) {
+                Ok(Message::Binary(message)) => return Ok(Some(message)),
+                Ok(Message::Ping(_)) => {
+                    let _pong_is_in_memory = context.flush(&mut pipe);
+                }
+                Ok(Message::Text(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                Ok(Message::Close(_)) => {
+                    let _echo_is_in_memory = context.flush(&mut pipe);
+                    self.state = State::Done;
+                    return Err(CloseReason::Gone);
+                }
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(None);
+                }
+                Err(Error::Capacity(_)) => {
+                    let max = u32::try_from(self.message_max).unwrap_or(u32::MAX);
+                    let size = max.saturating_add(1);
+                    return Err(CloseReason::Malformed(WireError::TooLarge { size, max }));
+                }
+                Err(_) => return Err(CloseReason::Malformed(WireError::Framing)),
+            }
+        }
+    }
+
+    /// Moves every whole packet of `out` into a frame. Gives `out`'s buffer back once it is empty.
+    pub(crate) fn wrap(
+        &mut self,
+        out: &mut Out,
+        packet_len: impl Fn(&[u8]) -> Option<usize>,
+        pool: &mut Vec<Vec<u8>>,
+    ) -> Option<Vec<u8>> {
+        if matches!(self.state, State::Done) {
+            let all = out.pending().len();
+            return out.accepted(all); // nobody will read it
+        }
+        if !self.is_open() || out.pending().is_empty() {
+            return None;
+        }
+        self.wire.borrow_from(pool);
+        while let Some(packet) =
+            packet_len(out.pending()).and_then(|len| out.pending().get(..len))
+            && !packet.is_empty()
+        {
+            let wire = self.wire.buffer();
+            let mask = self.dice.as_ref().map(|dice| dice.roll().to_be_bytes());
+            let mask = mask.and_then(|roll| roll.first_chunk::<4>().copied());
+            let opcode = OpCode::Data(Data::Binary);
+            let header = FrameHeader { opcode, mask, ..FrameHeader::default() };
+            let len = u64::try_from(packet.len()).unwrap_or(u64::MAX);
+            let _memory_never_fails = header.format(len, wire);
+            let start = wire.len();
+            wire.extend_from_slice(packet);
+            if let Some(mask) = mask {
+                let body = wire.get_mut(start..).unwrap_or_default();
+                body.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+            }
+            let len = packet.len();
+            if let Some(spare) = out.accepted(len) {
+                return Some(spare);
+            }
+        }
+        None
+    }
+
+    /// Queues a close frame behind what is queued already.
+    pub(crate) fn goodbye(&mut self) {
+        if let State::Open(context) = &mut self.state {
+            let mut pipe = Pipe { input: &[], at: &mut 0, wire: &mut self.wire };
+            let _memory_never_fails = context.close(&mut pipe, None);
+            let _memory_never_fails = context.flush(&mut pipe);
+        }
+        self.state = State::Done;
+    }
+
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        self.wire.pending()
+    }
+
+    pub(crate) fn accepted(&mut self, n: usize) -> Option<Vec<u8>> {
+        self.wire.accepted(n)
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        let context = if self.is_open() { READ_BUFFER } else { 0 };
+        self.input.capacity().saturating_add(self.wire.capacity()).saturating_add(context)
+    }
+
+    pub(crate) fn on_deadline(&self, now: Instant) -> Result<(), CloseReason> {
+        match &self.state {
+            State::Greeting { until, .. } | State::Dialing { until, .. } if *until <= now => {
+                Err(CloseReason::Handshake)
+            }
+            State::Greeting { .. } | State::Dialing { .. } | State::Open(_) | State::Done => Ok(()),
+        }
+    }
+}
+
+/// The library's view of a connection: what has arrived, and where to append.
+struct Pipe<'a> {
+    input: &'a [u8],
+    at: &'a mut usize,
+    wire: &'a mut Out,
+}
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        let mut rest = self.input.get(*self.at..).unwrap_or_default();
+        if rest.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let n = rest.read(space)?;
+        *self.at = self.at.saturating_add(n);
+        Ok(n)
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wire.buffer().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

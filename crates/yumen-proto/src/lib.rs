@@ -1,0 +1,44 @@
+//! Wire formats and connection state machines: bytes and time go in, events and bytes come out.
+//!
+//! Nothing here opens a socket, reads a clock, rolls dice or starts a task: the owner passes bytes
+//! and [`Now`] in, and writes out what it finds in [`Out`]. So the same code runs under tokio, in
+//! the simulator and in a fuzzer.
+//!
+//! Read in this order: [`packet`] (what a client and a gate say to each other), [`extension`] (what
+//! we add to that, once both sides have announced it), [`conn`] (one client connection, seen from
+//! either end), [`link`] (what two instances say to each other).
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::disallowed_methods,
+        reason = "a test that panics has failed, which is what it is for"
+    )
+)]
+
+pub mod conn;
+pub mod error;
+pub mod extension;
+pub mod id;
+pub mod link;
+pub mod packet;
+mod read;
+#[cfg(feature = "testing")]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "only for tests, which may panic"
+)]
+pub mod testing;
+
+pub use conn::{
+    ClientConn, ClientEvent, CloseReason, ConnState, Heartbeat, Machine, Mechanism, Now, Out, Peer,
+    ServerConn, ServerEvent, Settings,
+};
+pub use error::WireError;
+pub use extension::{CloseNotice, Features, NoticeReason, Outcome, StatusReply};
+pub use id::{ConnId, Epoch, InstanceId, RouteId, UserId};
+pub use packet::{ByteOrder, Data, Layout, Packet, Width};

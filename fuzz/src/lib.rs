@@ -1,0 +1,29 @@
+//! What the fuzz targets and the corpus have in common.
+
+use yumen_proto::{ByteOrder, Layout, Width, link::Flow};
+
+/// One of the layouts: byte order, widths and heartbeats with time by the bits of `selector`.
+pub fn layout(selector: u8) -> Layout {
+    let width = |bits: u8| match bits & 3 {
+        0 => Width::Two,
+        1 => Width::One,
+        _ => Width::Four,
+    };
+    Layout {
+        order: if selector & 1 == 0 { ByteOrder::Big } else { ByteOrder::Little },
+        route: width(selector >> 1),
+        seq: (selector & 0x20 == 0).then(|| width(selector >> 3)),
+        body_max: 4096,
+        receive_max: 4096,
+        heartbeat_time: selector & 0x40 != 0,
+    }
+}
+
+/// One of the flows.
+pub fn flow(selector: u8) -> Flow {
+    match selector % 3 {
+        0 => Flow::Duplex,
+        1 => Flow::Requests,
+        _ => Flow::Replies,
+    }
+}
