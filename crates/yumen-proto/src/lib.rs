@@ -34,6 +34,11 @@ mod read;
 )]
 pub mod testing;
 
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 pub use conn::{
     ClientConn, ClientEvent, CloseReason, ConnState, Heartbeat, Machine, Mechanism, Now, Out, Peer,
     ServerConn, ServerEvent, Settings,

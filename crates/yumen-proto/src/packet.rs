@@ -329,8 +329,7 @@ impl Layout {
             return Err(WireError::TooLarge { size, max });
         }
         out.reserve(self.head_len().saturating_add(SIZE_LEN).saturating_add(body_len));
-        self.put_size(size, out);
-        out.push(flags & !CONTROL);
+        self.put_size(size, flags & !CONTROL, out);
         self.route.put(self.order, route.0, out);
         if let Some(width) = self.seq {
             width.put(self.order, seq, out);
@@ -340,8 +339,8 @@ impl Layout {
 
     /// Appends a control packet; `kind` is 0 to 127.
     pub fn encode_control(&self, kind: u8, tail: &[u8], out: &mut Vec<u8>) {
-        self.put_size(len_u32(HEADER_LEN.saturating_add(tail.len())), out);
-        out.push(CONTROL | kind);
+        let size = len_u32(HEADER_LEN.saturating_add(tail.len()));
+        self.put_size(size, CONTROL | kind, out);
         out.extend_from_slice(tail);
     }
 
@@ -354,11 +353,12 @@ impl Layout {
         self.encode_control(0, if self.heartbeat_time { &time } else { &[] }, out);
     }
 
-    fn put_size(&self, size: u32, out: &mut Vec<u8>) {
-        out.extend_from_slice(&match self.order {
+    fn put_size(&self, size: u32, header: u8, out: &mut Vec<u8>) {
+        let [a, b, c, d] = match self.order {
             ByteOrder::Big => size.to_be_bytes(),
             ByteOrder::Little => size.to_le_bytes(),
-        });
+        };
+        out.extend_from_slice(&[a, b, c, d, header]);
     }
 }
 

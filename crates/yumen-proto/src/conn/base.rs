@@ -31,6 +31,8 @@ pub(super) struct Base {
     skipped: u32,
     /// Whether the last look found a silent interval.
     pub(super) pending: bool,
+    /// Whether the client has announced itself. Here because it fits in for nothing.
+    pub(super) announced: bool,
 }
 
 impl Base {
@@ -50,6 +52,7 @@ impl Base {
             features: Features::NONE,
             skipped: 0,
             pending: false,
+            announced: false,
         }
     }
 

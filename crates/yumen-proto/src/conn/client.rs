@@ -46,8 +46,6 @@ pub enum ClientEvent<'a> {
 #[derive(Debug)]
 pub struct ClientConn {
     base: Base,
-    /// Whether an announcement was sent.
-    announced: bool,
     peer: Peer,
 }
 
@@ -64,8 +62,9 @@ impl ClientConn {
             announcement.encode(&mut tail);
             settings.layout.encode_control(kind::ANNOUNCE, &tail, out.buffer());
         }
-        let base = Base::new(settings, now, true);
-        Self { base, announced: announce, peer: Peer::Unknown }
+        let mut base = Base::new(settings, now, true);
+        base.announced = announce;
+        Self { base, peer: Peer::Unknown }
     }
 
     /// Who is at the other end, as far as is known.
@@ -109,12 +108,12 @@ impl ClientConn {
     fn control<'a>(&mut self, kind: u8, tail: &'a [u8]) -> Option<ClientEvent<'a>> {
         match kind {
             kind::HEARTBEAT => {
-                if self.announced && self.peer == Peer::Unknown {
+                if self.base.announced && self.peer == Peer::Unknown {
                     self.peer = Peer::Due;
                 }
                 return None;
             }
-            kind::ANNOUNCE if self.announced => {
+            kind::ANNOUNCE if self.base.announced => {
                 if let Ok(answer) = Announce::parse(tail) {
                     self.peer = Peer::Yumen;
                     // A gate answers with what both offer; one that does not is not believed.

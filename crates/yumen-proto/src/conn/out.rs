@@ -34,7 +34,7 @@ impl Out {
         self.sent >= self.bytes.len()
     }
 
-    /// Marks `n` bytes as accepted. Gives the buffer up once it is empty.
+    /// Marks `n` bytes as accepted. Gives the buffer up, if there was one, once it is empty.
     pub fn accepted(&mut self, n: usize) -> Option<Vec<u8>> {
         self.sent = self.sent.saturating_add(n);
         if !self.is_empty() {
@@ -42,7 +42,8 @@ impl Out {
         }
         self.sent = 0;
         self.bytes.clear();
-        Some(std::mem::take(&mut self.bytes))
+        let spare = std::mem::take(&mut self.bytes);
+        (spare.capacity() > 0).then_some(spare)
     }
 
     /// Where to append. Bytes already accepted are dropped first, once they are the larger half.

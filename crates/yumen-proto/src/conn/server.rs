@@ -33,7 +33,6 @@ pub struct ServerConn {
     base: Base,
     /// When it is too late to log in.
     login_at: u64,
-    announced: bool,
 }
 
 impl ServerConn {
@@ -41,7 +40,7 @@ impl ServerConn {
     pub fn new(settings: Arc<Settings>, now: Now) -> Self {
         let ticks = settings.heartbeat.mechanism == Mechanism::Tick;
         let login_at = login_deadline(0, settings.login_max);
-        Self { base: Base::new(settings, now, ticks), login_at, announced: false }
+        Self { base: Base::new(settings, now, ticks), login_at }
     }
 
     /// A user was bound: the login deadline no longer applies.
@@ -62,7 +61,7 @@ impl ServerConn {
 
     /// Whether the client has announced itself.
     pub fn is_announced(&self) -> bool {
-        self.announced
+        self.base.announced
     }
 
     /// Where the connection stands; `Pending` as of the last [`Machine::on_deadline`].
@@ -129,7 +128,7 @@ impl ServerConn {
             return self.announce(now, &announce, out);
         }
         // From a client that has not announced itself, every kind is a heartbeat, as for due.
-        if kind > kind::ANNOUNCE && self.announced {
+        if kind > kind::ANNOUNCE && self.base.announced {
             // Reliable delivery, credits and redirects have a form but no meaning yet.
             self.base.skip();
             return Ok(None);
@@ -161,7 +160,7 @@ impl ServerConn {
         answer.encode(&mut tail);
         settings.layout.encode_control(kind::ANNOUNCE, &tail, out.buffer());
         self.base.features = features;
-        self.announced = true;
+        self.base.announced = true;
         Ok(Some(ServerEvent::Announced))
     }
 }

@@ -16,7 +16,10 @@ use crate::read::Reader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const SIZE_LEN: usize = 4;
+/// Behind the size field.
 const HEAD_LEN: usize = 10;
+/// With the size field.
+const FRAME_HEAD_LEN: usize = 14;
 const HEARTBEAT_BIT: u8 = 0x80;
 const DISCONNECT_BIT: u8 = 0x40;
 const REPLY_BIT: u8 = 0x20;
@@ -142,7 +145,7 @@ impl<'a> Frame<'a> {
             Self::Request { command, .. } => command.payload_len(),
             Self::Reply { route, code, reply, .. } => reply.payload(*route, *code).len(),
         };
-        SIZE_LEN.saturating_add(HEAD_LEN).saturating_add(payload)
+        FRAME_HEAD_LEN.saturating_add(payload)
     }
 
     /// Appends the frame, to one of our own.
@@ -229,14 +232,16 @@ impl<'a> Frame<'a> {
         if header & HEARTBEAT_BIT != 0 {
             return Ok(Some(Self::Heartbeat));
         }
-        Self::parse(flow, Reader(frame)).map(Some)
+        Self::parse(flow, frame).map(Some)
     }
 
     /// Reads a whole frame that is no heartbeat.
-    fn parse(flow: Flow, mut frame: Reader<'a>) -> Result<Self, LinkError> {
-        let (_, header) = (frame.u32(), frame.u8().unwrap_or_default());
-        let route = frame.u8().unwrap_or_default();
-        let seq = frame.u64().unwrap_or_default();
+    fn parse(flow: Flow, frame: &'a [u8]) -> Result<Self, LinkError> {
+        let Some((head, payload)) = frame.split_first_chunk::<FRAME_HEAD_LEN>() else {
+            return Err(LinkError::TooShort { size: frame.len().saturating_sub(SIZE_LEN) });
+        };
+        let ([_, _, _, _, header, route, seq @ ..], payload) = (*head, Reader(payload));
+        let seq = u64::from_be_bytes(seq);
         let due = flow != Flow::Duplex;
         let Some(row) = table::row(route).filter(|_| !due || route < table::OURS) else {
             return Err(LinkError::Unknown { route, seq });
@@ -248,11 +253,11 @@ impl<'a> Frame<'a> {
             Flow::Replies => true,
         };
         if is_reply {
-            let (code, reply) = Reply::read(row.answer, frame).ok_or(malformed)?;
+            let (code, reply) = Reply::read(row.answer, payload).ok_or(malformed)?;
             return Ok(Self::Reply { seq, route, code, reply });
         }
         let disconnects = header & DISCONNECT_BIT != 0;
-        let command = Command::decode(route, disconnects, frame).ok_or(malformed)?;
+        let command = Command::decode(route, disconnects, payload).ok_or(malformed)?;
         Ok(Self::Request { seq, command })
     }
 }
@@ -373,8 +378,7 @@ fn put_head(
     let size = HEAD_LEN.saturating_add(payload_len);
     let field = u32::try_from(size).map_err(|_| LinkError::Unfit { route })?;
     out.reserve(SIZE_LEN.saturating_add(size));
-    out.extend_from_slice(&field.to_be_bytes());
-    out.extend_from_slice(&[header, route]);
-    out.extend_from_slice(&seq.to_be_bytes());
+    let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (field.to_be_bytes(), seq.to_be_bytes());
+    out.extend_from_slice(&[a, b, c, d, header, route, e, f, g, h, i, j, k, l]);
     Ok(())
 }

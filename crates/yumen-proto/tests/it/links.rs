@@ -339,6 +339,18 @@ fn a_refusal_without_a_value_will_do_for_every_command() {
 }
 
 #[test]
+fn a_refusal_is_written_without_its_value_as_due_does() {
+    let ip = Reply::Ip(Some([1, 2, 3, 4].into()));
+    let address = Reply::Address(Some(SocketAddr::from(([1, 2, 3, 4], 5))));
+    for (route, reply) in [(4, ip), (9, Reply::Total(7)), (66, address)] {
+        let frame = Frame::Reply { seq: 1, route, code: code::NOT_FOUND, reply };
+        let mut wire = Vec::new();
+        frame.encode(&mut wire).unwrap();
+        assert_eq!((wire.len(), frame.wire_len()), (16, 16));
+    }
+}
+
+#[test]
 fn a_reply_of_the_wrong_kind_is_refused() {
     let mut out = Vec::new();
     for (route, reply) in [(2, Reply::Total(1)), (5, Reply::Done), (200, Reply::Done)] {

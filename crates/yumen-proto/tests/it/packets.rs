@@ -155,6 +155,14 @@ fn a_number_that_does_not_fit_its_field_is_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn flags_never_make_a_control_packet_of_a_message() {
+    let (layout, mut out) = (Layout::default(), Vec::new());
+    layout.encode_flagged(0xFF, RouteId(1), 1, b"", &mut out).unwrap();
+    let read = layout.decode(&mut &out[..]);
+    assert!(matches!(read, Ok(Some(Packet::Data(Data { flags: 0x7F, .. })))), "{read:?}");
+}
+
+#[test]
 fn a_body_over_the_limit_is_refused_and_nothing_is_written() {
     let layout = Layout { body_max: 5000, ..Layout::default() };
     let mut out = Vec::new();

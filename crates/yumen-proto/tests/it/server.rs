@@ -3,8 +3,8 @@
 use crate::{at, start};
 use std::{sync::Arc, time::Duration};
 use yumen_proto::{
-    CloseReason, ConnState, Features, Heartbeat, Machine, Mechanism, Now, Out, Outcome, RouteId,
-    ServerConn, ServerEvent, Settings, StatusReply,
+    ClientConn, CloseReason, ConnState, Features, Heartbeat, Machine, Mechanism, Now, Out, Outcome,
+    RouteId, ServerConn, ServerEvent, Settings, StatusReply,
     extension::{Announce, CloseNotice, NoticeReason, kind},
 };
 
@@ -61,8 +61,9 @@ fn try_feed(
 }
 
 #[test]
-fn an_idle_connection_takes_at_most_128_bytes_and_holds_nothing() {
-    assert!(size_of::<ServerConn>() <= 128, "{}", size_of::<ServerConn>());
+fn an_idle_connection_takes_at_most_120_bytes_and_holds_nothing() {
+    assert!(size_of::<ServerConn>() <= 120, "{}", size_of::<ServerConn>());
+    assert!(size_of::<ClientConn>() <= 120, "{}", size_of::<ClientConn>());
     let (mut conn, mut out, now) = conn(Settings::default());
     let wire = [message(1), message(2)].concat();
     assert_eq!(feed(&mut conn, now, &wire, &mut out), [1, 2]);
@@ -336,9 +337,14 @@ fn a_stranger_is_told_nothing() {
 #[test]
 fn while_closing_what_arrives_is_discarded_and_nothing_is_answered() {
     let (mut conn, mut out, now) = conn(Settings::default());
+    feed(&mut conn, now, &announcement(Features::STATUS), &mut out);
+    let _ = out.accepted(usize::MAX);
     feed(&mut conn, now, &message(1)[..9], &mut out);
     conn.close(now, CloseReason::ByGame, "", &mut out);
     assert_eq!(conn.held(), 0);
+    let mut input = &message(2)[..];
+    assert_eq!(conn.next(now, &mut input, &mut out), Ok(None));
+    assert!(input.is_empty());
     let wire = [&message(2)[..], &HEARTBEAT, &[0xFF; 9]].concat();
     assert_eq!(try_feed(&mut conn, now, &wire, &mut out), Ok(vec![]));
     assert_eq!(conn.message(now, &message(2), &mut out), Ok(None));
@@ -351,10 +357,15 @@ fn while_closing_what_arrives_is_discarded_and_nothing_is_answered() {
 
 #[test]
 fn a_close_that_does_not_drain_ends_at_its_own_deadline() {
-    let (mut conn, mut out, now) = conn(beating(1, 1, Mechanism::Tick));
+    let login_max = Duration::from_secs(2);
+    let (mut conn, mut out, now) = conn(Settings { login_max, ..beating(1, 1, Mechanism::Tick) });
     conn.close(at(now, 500), CloseReason::Shutdown, "", &mut out);
     assert_eq!(conn.wrote(at(now, 500), 0, usize::MAX), Ok(()));
-    assert_eq!(conn.on_deadline(at(now, 5_499), &mut out), Ok(()), "neither idle nor stalled");
+    assert_eq!(
+        conn.on_deadline(at(now, 5_499), &mut out),
+        Ok(()),
+        "neither idle nor stalled nor late"
+    );
     assert_eq!(conn.on_deadline(at(now, 5_500), &mut out), Err(CloseReason::Shutdown));
     assert!(out.is_empty(), "no heartbeat");
 }
