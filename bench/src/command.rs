@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use yumen_proto::{ByteOrder, Layout, RouteId, Width};
+use yumen::proto::{ByteOrder, Layout, RouteId, Width};
 
 /// What `yumen bench` can do.
 #[derive(Debug, Subcommand)]

@@ -23,7 +23,7 @@ use conn::Conn;
 use std::io;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use yumen_proto::{Layout, RouteId};
+use yumen::proto::{Layout, RouteId};
 
 /// How many threads dial at once. More would overrun a listener's backlog.
 const DIALLERS: usize = 16;

@@ -25,8 +25,6 @@ pub struct CallArgs {
     /// Requests outstanding per connection.
     #[arg(long, default_value_t = 1)]
     depth: u32,
-    #[command(flatten)]
-    layout: LayoutArgs,
     /// Process whose CPU time is the server's. May be repeated.
     #[arg(long, value_name = "PID")]
     server_pid: Vec<u32>,
@@ -36,6 +34,8 @@ pub struct CallArgs {
     /// Print the result as one JSON object, the last line of standard output.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    layout: LayoutArgs,
 }
 
 pub(super) fn run(args: CallArgs) -> io::Result<ExitCode> {

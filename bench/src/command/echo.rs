@@ -1,5 +1,6 @@
 //! `yumen bench echo`: one run, or the rows of due's published table.
 use super::job::Job;
+use super::serve::Transport;
 use super::side::Side;
 use super::{LayoutArgs, note, result, target};
 use crate::generator::{BodyCodec, Expect, Load, Request, Target};
@@ -24,19 +25,18 @@ pub struct EchoArgs {
     /// Which server is started where --connect is not given.
     #[arg(long, value_enum, default_value_t = Side::Yumen, conflicts_with = "connect")]
     server: Side,
+    /// What the server that is started listens for.
+    #[arg(long, value_enum, default_value_t = Transport::Tcp, conflicts_with = "connect")]
+    transport: Transport,
     /// Process whose CPU time is the server's, with --connect. May be repeated.
     #[arg(long, value_name = "PID", requires = "connect")]
     server_pid: Vec<u32>,
-    #[command(flatten)]
-    load: LoadArgs,
     /// Letters in the message of each request; the codec adds a few bytes.
     #[arg(long, default_value_t = 1024, value_name = "BYTES")]
     size: usize,
     /// Codec of the body.
     #[arg(long, value_enum, default_value_t = BodyCodec::Json)]
     codec: BodyCodec,
-    #[command(flatten)]
-    layout: LayoutArgs,
     /// Do not announce the client: behave like a client of due in every byte.
     #[arg(long)]
     plain: bool,
@@ -49,6 +49,11 @@ pub struct EchoArgs {
     /// Print the result as one JSON object, the last line of standard output.
     #[arg(long)]
     json: bool,
+    // Groups with a heading of their own come last: what follows one would stand under it.
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    layout: LayoutArgs,
 }
 
 /// How requests are paced.
@@ -117,7 +122,7 @@ pub(super) fn run(mut args: EchoArgs) -> io::Result<ExitCode> {
     }
     let server = match &args.connect {
         Some(_) => None,
-        None => Some(args.server.start(&args.layout, args.codec)?),
+        None => Some(args.server.start(&args.layout, args.codec, args.transport)?),
     };
     let (target, pids) = match (&server, &args.connect) {
         (Some(server), _) => (server.target(), server.pids()),

@@ -2,6 +2,7 @@
 //!
 //! Clients and server are two processes, so each needs only one descriptor per connection. What is
 //! counted is the server's anonymous memory: its own, without files and without the kernel's.
+use super::serve::Transport;
 use super::side::Side;
 use super::{LayoutArgs, result};
 use crate::generator::{BodyCodec, Expect, Generator, Load, Request};
@@ -67,7 +68,7 @@ impl Display for IdleReport {
 pub(super) fn run(args: &IdleArgs) -> io::Result<ExitCode> {
     let machine = Machine::describe();
     let layout = LayoutArgs::wide();
-    let server = args.server.start(&layout, BodyCodec::Json)?;
+    let server = args.server.start(&layout, BodyCodec::Json, Transport::Tcp)?;
     let body = BodyCodec::Json.echo(64);
     let request = Request {
         layout: layout.layout(body.len()),

@@ -1,13 +1,13 @@
 //! The servers that are measured: a raw relay of two processes, or a gate and a node of ours.
 //!
 //! Both are this program itself, started as children.
-use super::LayoutArgs;
+use super::serve::Transport;
+use super::{LayoutArgs, Order};
 use crate::generator::{BodyCodec, Target};
 use crate::process::Server;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::process::Command;
 
 /// A server to start for a measurement.
@@ -24,33 +24,47 @@ pub(super) enum Side {
 pub(super) struct Running {
     /// The one that clients connect to is first.
     servers: Vec<Server>,
-    address: SocketAddr,
+    target: Target,
 }
 
 impl Side {
     /// Starts it for packets of `layout` with bodies in `codec`.
-    pub(super) fn start(self, layout: &LayoutArgs, codec: BodyCodec) -> io::Result<Running> {
+    pub(super) fn start(
+        self,
+        layout: &LayoutArgs,
+        codec: BodyCodec,
+        transport: Transport,
+    ) -> io::Result<Running> {
         match self {
             Self::Relay => {
-                if layout.byte_order != super::Order::Big {
-                    let text = "the relay frames packets by a big-endian size";
+                if layout.byte_order != Order::Big || transport != Transport::Tcp {
+                    let text = "the relay knows only tcp and packets with a big-endian size";
                     return Err(io::Error::new(ErrorKind::Unsupported, text));
                 }
                 let node = spawn(&["relay-node".to_owned()])?;
                 let to_node = format!("--node={}", node.address());
                 let gate = spawn(&["relay-gate".to_owned(), to_node])?;
-                Ok(Running { address: gate.address(), servers: vec![gate, node] })
+                let target = Target::tcp(gate.address());
+                Ok(Running { target, servers: vec![gate, node] })
             }
             Self::Yumen => {
                 let mut arguments = vec!["serve".to_owned()];
                 arguments.extend(layout.arguments());
-                let codec = codec.to_possible_value();
-                arguments.extend(codec.map(|codec| format!("--codec={}", codec.get_name())));
+                arguments.extend(named("codec", codec));
+                arguments.extend(named("transport", transport));
                 let server = spawn(&arguments)?;
-                Ok(Running { address: server.address(), servers: vec![server] })
+                let target = match transport {
+                    Transport::Tcp => Target::tcp(server.address()),
+                    Transport::Ws => Target::web(server.address()),
+                };
+                Ok(Running { target, servers: vec![server] })
             }
         }
     }
+}
+
+fn named(name: &str, value: impl ValueEnum) -> Option<String> {
+    value.to_possible_value().map(|value| format!("--{name}={}", value.get_name()))
 }
 
 fn spawn(arguments: &[String]) -> io::Result<Server> {
@@ -63,7 +77,7 @@ fn spawn(arguments: &[String]) -> io::Result<Server> {
 
 impl Running {
     pub(super) fn target(&self) -> Target {
-        Target::tcp(self.address)
+        self.target.clone()
     }
 
     pub(super) fn pids(&self) -> Vec<u32> {

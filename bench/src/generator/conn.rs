@@ -12,8 +12,8 @@ use crate::stream::{Outbox, Tail};
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::time::Duration;
-use yumen_proto::extension::{Announce, STATUS_FLAG, kind};
-use yumen_proto::{CloseNotice, Data, Features, Packet, WireError};
+use yumen::proto::extension::{Announce, STATUS_FLAG, kind};
+use yumen::proto::{CloseNotice, Data, Features, Packet, WireError};
 
 const DIAL_MAX: Duration = Duration::from_secs(5);
 /// More unsent bytes than this, and the connection takes no further request.
@@ -53,7 +53,7 @@ impl Conn {
     pub(super) fn dial(target: &Target, request: &Request) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(&target.address(), DIAL_MAX)?;
         socket.set_nodelay(true)?;
-        if let Some(web) = target.web() {
+        if let Some(web) = target.handshake() {
             open_web(&socket, web)?;
         }
         socket.set_nonblocking(true)?;
@@ -62,7 +62,7 @@ impl Conn {
             tail: Tail::default(),
             out: Outbox::default(),
             flight: Flight::new(request.layout.seq),
-            web: target.web().is_some(),
+            web: target.handshake().is_some(),
             waiting: false,
             alive: true,
         };

@@ -3,7 +3,7 @@
 //! Sequence numbers are given in order from 1 and start again after the largest of the layout, so
 //! a reply finds its request by subtraction. A layout without sequence numbers matches in order.
 use std::collections::VecDeque;
-use yumen_proto::Width;
+use yumen::proto::Width;
 
 /// A request that was answered while an earlier one was not.
 const ANSWERED: u64 = u64::MAX;

@@ -10,7 +10,7 @@ use crate::poll::Events;
 use std::io::{self, ErrorKind};
 use std::num::NonZeroU64;
 use std::time::Duration;
-use yumen_proto::WireError;
+use yumen::proto::WireError;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -43,11 +43,16 @@ impl Target {
         Self { address, web: None }
     }
 
+    /// The same server over WebSocket, at path `/`.
+    pub fn web(address: SocketAddr) -> Self {
+        Self { address, web: Some(Web { host: address.to_string(), path: "/".to_owned() }) }
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn web(&self) -> Option<&Web> {
+    pub(crate) fn handshake(&self) -> Option<&Web> {
         self.web.as_ref()
     }
 }

@@ -4,12 +4,12 @@
 use super::*;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use yumen_proto::extension::STATUS_FLAG;
-use yumen_proto::{Outcome, Packet, StatusReply};
+use yumen::proto::extension::STATUS_FLAG;
+use yumen::proto::{Outcome, Packet, StatusReply};
 
 /// Starts a server that turns every packet read into the bytes that `answer` appends.
 fn server(
-    answer: impl Fn(&Layout, yumen_proto::Data<'_>, &mut Vec<u8>) + Send + Clone + 'static,
+    answer: impl Fn(&Layout, yumen::proto::Data<'_>, &mut Vec<u8>) + Send + Clone + 'static,
 ) -> Target {
     use std::io::{Read, Write};
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -54,7 +54,7 @@ fn request() -> Request {
     }
 }
 
-fn echo(layout: &Layout, data: yumen_proto::Data<'_>, out: &mut Vec<u8>) {
+fn echo(layout: &Layout, data: yumen::proto::Data<'_>, out: &mut Vec<u8>) {
     layout.encode_data(data.route, data.seq, data.body, out).unwrap();
 }
 

@@ -4,8 +4,8 @@
 //! happens once per run and cancels out.
 use crate::generator::BodyCodec;
 use std::hint::black_box;
-use yumen_proto::link::{Command, Frame, Target, TargetKind, Targets};
-use yumen_proto::{ConnId, Layout, RouteId, UserId, Width};
+use yumen::proto::link::{Command, Frame, Target, TargetKind, Targets};
+use yumen::proto::{ConnId, Layout, RouteId, UserId, Width};
 
 /// What a case does, given the iterations.
 type Case = fn(u64);

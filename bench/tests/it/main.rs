@@ -4,9 +4,9 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
+use yumen::proto::{Layout, RouteId, Width};
 use yumen_bench::generator::{BodyCodec, Expect, Generator, Load, Measured, Request, Target};
 use yumen_bench::relay;
-use yumen_proto::{Layout, RouteId, Width};
 
 /// One loop on a thread, which ends when its pipe does.
 struct Loop {

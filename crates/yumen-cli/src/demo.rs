@@ -2,6 +2,7 @@
 //!
 //! This file is what a person sees; the servers and bots are in [`world`]. Everything goes to
 //! standard error, so that with `--json` standard output holds one line: the summary.
+mod game;
 mod table;
 mod world;
 
@@ -10,7 +11,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
-use table::{Sample, Summary, Table};
+use table::{Summary, Table};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use world::World;
 
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
 
 /// Starts everything, shows a line a second until it is time to stop, and sums up.
 async fn show(args: &DemoArgs) -> io::Result<Summary> {
-    let mut world = World::start(args).await?;
+    let world = World::start(args).await?;
     let mut table = Table::new(args.bots, world.tcp(), world.ws());
     table.begin()?;
     let start = Instant::now();
@@ -62,7 +63,7 @@ async fn show(args: &DemoArgs) -> io::Result<Summary> {
     tick.tick().await;
     loop {
         tokio::select! {
-            _ = tick.tick() => table.show(&world.sample())?,
+            _ = tick.tick() => table.show(&world.sample().await)?,
             () = sleep_until(end) => break,
             pressed = tokio::signal::ctrl_c() => {
                 pressed?;
@@ -70,7 +71,8 @@ async fn show(args: &DemoArgs) -> io::Result<Summary> {
             }
         }
     }
-    let last: Sample = world.stop().await?;
+    let (last, failure) = world.stop().await?;
+    failure.iter().for_each(|why| note(&format!("\nfirst failure: {why}")));
     Ok(Summary::new(args.bots, &last))
 }
 

@@ -221,20 +221,13 @@ impl GateBuilder {
     /// # Errors
     /// [`BuildError`] lists every setting that is out of range and every address that cannot be bound.
     pub fn build(self) -> Result<Gate, BuildError> {
-        let mut problems = Vec::new();
-        check_common(&self.id, &self.name, self.instances, &mut problems);
-        if self.listens.is_empty() {
-            problems.push("no listener: add `.listen(Tcp::on(\"0.0.0.0:3553\"))`".to_owned());
-        }
-        if self.in_flight_max == 0 {
-            problems.push("in_flight_max is 0: no message could be forwarded".to_owned());
-        }
-        let (mut listens, mut doorways) = (Vec::new(), Vec::new());
+        let mut problems = self.problems();
+        let (mut addresses, mut doorways) = (Vec::new(), Vec::new());
         for listen in &self.listens {
             match tcp::bind(&listen.addr).and_then(|socket| Ok((socket.local_addr()?, socket))) {
                 Ok((addr, listener)) => {
                     let limiter = Limiter::new(listen.connections_max, listen.per_address_max);
-                    listens.push(listen.plan(addr, &self.settings));
+                    addresses.push(addr);
                     doorways.push(Doorway { listener, limiter });
                 }
                 Err(error) => {
@@ -245,7 +238,38 @@ impl GateBuilder {
         if !problems.is_empty() {
             return Err(BuildError { component: "gate", problems });
         }
-        let addresses = listens.iter().map(|listen| listen.addr).collect();
+        Ok(self.finish(addresses, doorways))
+    }
+
+    /// Checks the settings and binds nothing: each instance listens through its own `Env`, on the
+    /// addresses as they are written. For virtual networks; limits on connections do not apply there.
+    ///
+    /// # Errors
+    /// [`BuildError`] lists every setting that is out of range.
+    pub fn build_unbound(self) -> Result<Gate, BuildError> {
+        let problems = self.problems();
+        if !problems.is_empty() {
+            return Err(BuildError { component: "gate", problems });
+        }
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let addresses = vec![nowhere; self.listens.len()];
+        Ok(self.finish(addresses, Vec::new()))
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        check_common(&self.id, &self.name, self.instances, &mut problems);
+        if self.listens.is_empty() {
+            problems.push("no listener: add `.listen(Tcp::on(\"0.0.0.0:3553\"))`".to_owned());
+        }
+        if self.in_flight_max == 0 {
+            problems.push("in_flight_max is 0: no message could be forwarded".to_owned());
+        }
+        problems
+    }
+
+    fn finish(self, addresses: Vec<SocketAddr>, doorways: Vec<Doorway>) -> Gate {
+        let listens = self.listens.iter().map(|listen| listen.plan(&self.settings)).collect();
         let plan = Arc::new(Plan {
             name: self.name,
             listens,
@@ -269,7 +293,7 @@ impl GateBuilder {
             });
         }
         let handle = GateHandle { addresses, inboxes };
-        Ok(Gate { cluster: self.cluster, members, doorways, handle })
+        Gate { cluster: self.cluster, members, doorways, handle }
     }
 }
 

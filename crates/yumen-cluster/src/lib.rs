@@ -20,3 +20,6 @@ pub mod cluster;
 pub mod gate;
 pub mod instance;
 pub mod node;
+pub mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;

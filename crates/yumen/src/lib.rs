@@ -24,7 +24,7 @@
 //! # server(&Cluster::in_process()).unwrap();
 //! ```
 
-pub use yumen_cluster::{app, client, cluster, gate, instance, node};
+pub use yumen_cluster::{app, client, cluster, gate, instance, node, settings};
 pub use yumen_core::{codec, locator, registry, status};
 pub use yumen_mesh as mesh;
 pub use yumen_net as net;

@@ -1,25 +1,100 @@
 //! The servers and the bots of the demo.
 //!
-//! The place where gate, node and clients are built once their types exist; until then starting
-//! it says so.
+//! One process, three threads: gate and node side by side on one, the bots on another, and what a
+//! person sees on the third. Bots are ordinary clients over real sockets; four in five on tcp, the
+//! others on WebSocket.
 use super::DemoArgs;
+use super::game;
 use super::table::Sample;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+use yumen::app::{App, AppError};
+use yumen::client::{Client, Clients};
+use yumen::cluster::Cluster;
+use yumen::gate::{GateHandle, Tcp, Ws};
+use yumen::net::env::Env;
+use yumen_bench::stats::Latencies;
+
+/// Bots that connect at once.
+const CONNECT_AT_ONCE: usize = 64;
+/// Bots that share a room.
+pub(super) const ROOM: usize = 10;
+/// Longest and shortest pause between two requests of a bot, in milliseconds.
+const PAUSE_MS: (u64, u64) = (50, 150);
+
+/// What the bots have counted.
+#[derive(Default)]
+struct Counted {
+    connected: u64,
+    sent: u64,
+    answered: u64,
+    failed: u64,
+    pushed: u64,
+    latency: Latencies,
+    /// The first failure, for whoever wonders.
+    failure: Option<String>,
+}
+
+type Shared = Arc<Mutex<Counted>>;
+
+fn lock(counted: &Mutex<Counted>) -> MutexGuard<'_, Counted> {
+    counted.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A running gate, node and bots.
-#[derive(Debug)]
 pub(super) struct World {
     tcp: SocketAddr,
     ws: SocketAddr,
+    gate: GateHandle,
+    counted: Shared,
+    began: Instant,
+    stop_bots: watch::Sender<bool>,
+    stop_servers: oneshot::Sender<()>,
+    bots: JoinHandle<io::Result<()>>,
+    servers: JoinHandle<Result<(), AppError>>,
 }
 
 impl World {
-    /// Starts gate and node, then the bots; returns when the listeners are bound.
-    #[expect(clippy::unused_async, reason = "binding waits")]
+    /// Starts gate and node, then the bots; returns when the first bots connect.
     pub(super) async fn start(args: &DemoArgs) -> io::Result<Self> {
-        let _ = Self { tcp: args.tcp, ws: args.ws };
-        Err(io::Error::new(ErrorKind::Unsupported, "this build has no gate and no node yet"))
+        let cluster = Cluster::in_process();
+        let node = game::node(&cluster).map_err(io::Error::other)?;
+        let gate = yumen::gate::Gate::builder(&cluster)
+            .listen(Tcp::on(args.tcp.to_string()).connections_max(0))
+            .listen(Ws::on(args.ws.to_string()).connections_max(0))
+            .build()
+            .map_err(io::Error::other)?;
+        let addresses = gate.addresses().to_vec();
+        let [tcp, ws] = addresses.as_slice() else {
+            return Err(io::Error::other("the gate has not bound both listeners"));
+        };
+        let (tcp, ws, handle) = (*tcp, *ws, gate.handle());
+        let app = App::default().pairs(gate, node);
+        let (stop_servers, stop) = oneshot::channel();
+        let (ready, served) = oneshot::channel();
+        let servers = std::thread::Builder::new()
+            .name("service".to_owned())
+            .spawn(move || serve(app, ready, stop))?;
+        if served.await.is_err() {
+            let ended = servers.join().map_err(|_| io::Error::other("the servers panicked"))?;
+            return Err(io::Error::other(match ended {
+                Err(error) => error.to_string(),
+                Ok(()) => "the servers ended at once".to_owned(),
+            }));
+        }
+        let (stop_bots, stop) = watch::channel(false);
+        let counted = Shared::default();
+        let (shared, count) = (Arc::clone(&counted), args.bots);
+        let bots = std::thread::Builder::new()
+            .name("bots".to_owned())
+            .spawn(move || play(count, (tcp, ws), &shared, &stop))?;
+        let began = now();
+        let gate = handle;
+        Ok(Self { tcp, ws, gate, counted, began, stop_bots, stop_servers, bots, servers })
     }
 
     /// Where the gate listens for tcp.
@@ -33,13 +108,156 @@ impl World {
     }
 
     /// What has been counted so far.
-    pub(super) fn sample(&mut self) -> Sample {
-        Sample::default()
+    pub(super) async fn sample(&self) -> Sample {
+        let dropped = self.gate.stats().await.dropped();
+        let counted = lock(&self.counted);
+        Sample {
+            elapsed: now().saturating_duration_since(self.began),
+            connected: counted.connected,
+            sent: counted.sent,
+            answered: counted.answered,
+            failed: counted.failed,
+            pushed: counted.pushed,
+            dropped,
+            latency: counted.latency.summary(),
+        }
+    }
+
+    /// The first thing that went wrong for a bot.
+    pub(super) fn failure(&self) -> Option<String> {
+        lock(&self.counted).failure.clone()
     }
 
     /// Stops the bots once their last request is answered, then node and gate.
-    #[expect(clippy::unused_async, reason = "draining waits")]
-    pub(super) async fn stop(self) -> io::Result<Sample> {
-        Ok(Sample::default())
+    pub(super) async fn stop(self) -> io::Result<(Sample, Option<String>)> {
+        self.stop_bots.send_replace(true);
+        while !self.bots.is_finished() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (sample, failure) = (self.sample().await, self.failure());
+        let _ended_already = self.stop_servers.send(());
+        let bots = self.bots.join().map_err(|_| io::Error::other("the bots panicked"))?;
+        let servers = self.servers.join().map_err(|_| io::Error::other("the servers panicked"))?;
+        servers.map_err(io::Error::other)?;
+        bots.map(|()| (sample, failure))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the demo shows real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn serve(
+    app: App,
+    ready: oneshot::Sender<()>,
+    stop: oneshot::Receiver<()>,
+) -> Result<(), AppError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(AppError::Thread)?.block_on(app.run_until(async {
+        let _nobody_waits = ready.send(());
+        let _world_is_gone = stop.await;
+    }))
+}
+
+/// Runs the bots until they are told to stop.
+fn play(
+    count: usize,
+    (tcp, ws): (SocketAddr, SocketAddr),
+    counted: &Shared,
+    stop: &watch::Receiver<bool>,
+) -> io::Result<()> {
+    let played = Clients::run(async |clients| {
+        let dice = Env::real().dice;
+        let mut bots = tokio::task::JoinSet::new();
+        for first in (0..count).step_by(CONNECT_AT_ONCE) {
+            let until = count.min(first.saturating_add(CONNECT_AT_ONCE));
+            for index in first..until {
+                let address =
+                    if index % 5 == 4 { format!("ws://{ws}/") } else { format!("tcp://{tcp}") };
+                let (clients, dice) = (clients.clone(), dice.clone());
+                let mut bot =
+                    Bot { index, counted: Arc::clone(counted), dice, stop: stop.clone() };
+                bots.spawn_local(async move { bot.live(&clients, &address).await });
+            }
+            tokio::task::yield_now().await;
+        }
+        while bots.join_next().await.is_some() {}
+    });
+    played.map_err(io::Error::other)
+}
+
+struct Bot {
+    index: usize,
+    counted: Shared,
+    dice: yumen::net::env::Dice,
+    stop: watch::Receiver<bool>,
+}
+
+impl Bot {
+    async fn live(&mut self, clients: &Clients, address: &str) {
+        let client = match clients.connect(address).await {
+            Ok(client) => client,
+            Err(error) => return self.fail(&error),
+        };
+        lock(&self.counted).connected += 1;
+        self.play(&client).await;
+        lock(&self.counted).connected -= 1;
+        client.close();
+    }
+
+    async fn play(&mut self, client: &Client) {
+        let login = game::Login {
+            user: i64::try_from(self.index).unwrap_or(i64::MAX).saturating_add(1),
+            room: self.index / ROOM,
+        };
+        self.ask::<_, game::Welcome>(client, game::LOGIN, &login).await;
+        let mut round = 0u32;
+        while !self.pause().await {
+            round = round.wrapping_add(1);
+            if round % 8 == 0 {
+                let say = game::Say { text: format!("bot {} was here", self.index) };
+                self.ask::<_, game::Heard>(client, game::SAY, &say).await;
+            } else {
+                let echo = game::Echo { message: format!("round {round}") };
+                self.ask::<_, game::Echo>(client, game::ECHO, &echo).await;
+            }
+            while client.try_event().is_some() {
+                lock(&self.counted).pushed += 1;
+            }
+        }
+    }
+
+    /// True if it is time to stop.
+    async fn pause(&mut self) -> bool {
+        let (least, most) = PAUSE_MS;
+        let pause = least.saturating_add(self.dice.below(most.saturating_sub(least)));
+        let waited = tokio::time::timeout(Duration::from_millis(pause), self.stop.changed()).await;
+        waited.is_ok() || *self.stop.borrow()
+    }
+
+    async fn ask<Q: serde::Serialize, A: serde::de::DeserializeOwned>(
+        &self,
+        client: &Client,
+        route: i32,
+        request: &Q,
+    ) {
+        lock(&self.counted).sent += 1;
+        let began = now();
+        match client.call::<Q, A>(route, request).await {
+            Ok(_) => {
+                let took = now().saturating_duration_since(began);
+                let mut counted = lock(&self.counted);
+                counted.answered += 1;
+                counted.latency.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            }
+            Err(status) => self.fail(&status),
+        }
+    }
+
+    fn fail(&self, why: &dyn std::fmt::Display) {
+        let mut counted = lock(&self.counted);
+        counted.failed += 1;
+        counted.failure.get_or_insert_with(|| format!("bot {}: {why}", self.index));
     }
 }

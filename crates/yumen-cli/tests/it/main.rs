@@ -46,6 +46,61 @@ fn a_short_run_reports_what_it_counted_as_json() {
 }
 
 #[test]
+fn our_own_server_answers_in_every_codec_over_tcp_and_ws() {
+    for transport in ["tcp", "ws"] {
+        for codec in ["json", "raw", "msgpack", "protobuf"] {
+            let output = yumen(&[
+                "bench",
+                "echo",
+                "--transport",
+                transport,
+                "--codec",
+                codec,
+                "--connections",
+                "3",
+                "--depth",
+                "4",
+                "--messages",
+                "300",
+                "--json",
+            ]);
+            let report: serde_json::Value =
+                serde_json::from_str(&last_line(&output)).expect("JSON");
+            let run = &report["runs"][0];
+            let counts = (&run["received"], &run["lost"], &run["wrong"], &run["refused"]);
+            let (all, none) = (300.into(), 0.into());
+            assert_eq!(counts, (&all, &none, &none, &none), "{transport} {codec}");
+        }
+    }
+}
+
+#[test]
+fn a_route_that_nobody_serves_is_reported_as_refused_and_not_as_lost() {
+    let mut server = spawn(&["bench", "serve", "--route", "1"]);
+    let mut output = BufReader::new(server.stdout.take().expect("piped"));
+    let mut address = String::new();
+    output.read_line(&mut address).expect("a line");
+    let call = yumen(&[
+        "bench",
+        "call",
+        "--connect",
+        address.trim(),
+        "--route",
+        "9",
+        "-n",
+        "20",
+        "-c",
+        "2",
+        "--json",
+    ]);
+    assert_eq!(call.status.code(), Some(1), "{call:?}");
+    let report: serde_json::Value = serde_json::from_str(&last_line(&call)).expect("JSON");
+    assert_eq!((&report["refused"], &report["lost"]), (&20.into(), &0.into()), "{report}");
+    drop(server.stdin.take());
+    assert!(server.wait().expect("ends").success());
+}
+
+#[test]
 fn a_missed_objective_is_exit_code_one_and_a_failure_is_two() {
     let slow = yumen(&[
         "bench",

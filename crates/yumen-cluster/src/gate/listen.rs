@@ -1,7 +1,7 @@
 //! Where and how clients reach a gate.
 
 use super::plan;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use yumen_proto::conn::{Heartbeat, Settings};
 
 /// Most connections of a listener that says nothing else; as due's `maxConnNum`.
@@ -32,14 +32,14 @@ impl Listen {
         }
     }
 
-    pub(super) fn plan(&self, addr: SocketAddr, common: &Settings) -> plan::Listen {
+    pub(super) fn plan(&self, common: &Settings) -> plan::Listen {
         let settings = Settings {
             heartbeat: self.heartbeat.unwrap_or(common.heartbeat),
             login_max: self.login_max.unwrap_or(common.login_max),
             ..common.clone()
         };
         let transport = self.transport(&settings);
-        plan::Listen { addr, settings: Arc::new(settings), transport }
+        plan::Listen { addr: self.addr.clone(), settings: Arc::new(settings), transport }
     }
 
     #[cfg(feature = "ws")]

@@ -1,7 +1,7 @@
 //! The settings of a gate, checked: shared by all its instances.
 
 use super::balance::Dispatch;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use yumen_proto::conn::Settings;
 
 /// What happens when a user logs in a second time.
@@ -31,7 +31,8 @@ pub(crate) struct Plan {
 /// One listener.
 #[derive(Debug)]
 pub(crate) struct Listen {
-    pub(crate) addr: SocketAddr,
+    /// Where, as it was configured.
+    pub(crate) addr: String,
     pub(crate) settings: Arc<Settings>,
     pub(crate) transport: Kind,
 }

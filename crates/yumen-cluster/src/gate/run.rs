@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::AbortHandle};
 use yumen_core::{
     cluster::{Instance, State},
     locator::Place,
@@ -23,7 +23,7 @@ use yumen_mesh::{Links, Neighbours, Receive};
 use yumen_net::{
     acceptor::Door,
     driver::{Driver, Service},
-    env::Env,
+    env::{Env, Listener},
 };
 use yumen_proto::{
     conn::{CloseReason, ServerConn},
@@ -84,17 +84,14 @@ pub(super) async fn run(
     env.spawn.local(async move { this.follow_nodes(nodes).await });
     let this = Rc::clone(&hall);
     env.spawn.local(async move { this.answer_all(inbox).await });
-    let admitting = door.map(|door| {
-        let this = Rc::clone(&hall);
-        env.spawn.local(async move { this.admit(door).await })
-    });
+    let admitting = hall.open(door).await?;
     let _nobody_asked = ready.send(record);
     let result = tokio::select! {
         biased;
         () = env.spawn.crashed() => Err(InstanceError::Crashed),
         () = async { while !stop.current() && stop.changed().await {} } => Ok(()),
     };
-    admitting.iter().for_each(tokio::task::AbortHandle::abort);
+    admitting.iter().for_each(AbortHandle::abort);
     if result.is_ok() {
         hall.drain().await;
     }
@@ -105,6 +102,34 @@ pub(super) async fn run(
 }
 
 impl Hall {
+    /// Lets clients in: through the acceptor's door, or else through listeners of its own.
+    async fn open(self: &Rc<Self>, door: Option<Door>) -> Result<Vec<AbortHandle>, InstanceError> {
+        if let Some(door) = door {
+            let this = Rc::clone(self);
+            return Ok(vec![self.env.spawn.local(async move { this.admit(door).await })]);
+        }
+        let mut admitting = Vec::new();
+        for (index, listen) in self.plan.listens.iter().enumerate() {
+            let listener = self.env.net.listen(&listen.addr).await;
+            let listener = listener.map_err(|source| InstanceError::Listen {
+                address: listen.addr.clone(),
+                source,
+            })?;
+            let (this, index) = (Rc::clone(self), u16::try_from(index).unwrap_or(u16::MAX));
+            admitting.push(self.env.spawn.local(async move { this.listen(listener, index).await }));
+        }
+        Ok(admitting)
+    }
+
+    async fn listen(&self, mut listener: Box<dyn Listener>, index: u16) {
+        loop {
+            match listener.accept().await {
+                Ok((socket, peer)) => self.accept(socket, peer, (index, None)),
+                Err(_) => self.env.clock.sleep(DRAIN_TICK).await,
+            }
+        }
+    }
+
     /// Takes over what the acceptor sends.
     async fn admit(&self, mut door: Door) {
         let mut arrivals = Vec::new();

@@ -29,6 +29,13 @@ macro_rules! stats {
                 $(self.$name = self.$name.saturating_add(other.$name);)*
             }
 
+            /// Messages of clients that went no further, whatever the reason.
+            pub fn dropped(&self) -> u64 {
+                let named = self.named();
+                let dropped = named.iter().filter(|(name, _)| name.starts_with("dropped_"));
+                dropped.map(|(_, count)| *count).fold(0, u64::saturating_add)
+            }
+
             /// Every counter by its name.
             pub fn named(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]

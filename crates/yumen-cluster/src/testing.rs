@@ -1,0 +1,111 @@
+//! A whole cluster on the virtual network of `yumen_net::testing`: one thread, virtual time, a seed.
+//!
+//! The same gates and nodes as in a process of their own, started in the same order; only sockets and
+//! time differ. Nothing here is for production.
+
+use crate::{
+    app::Part,
+    backend::Backend,
+    instance::{InstanceError, Member, Ties},
+};
+use std::{cell::RefCell, rc::Rc};
+use tokio::sync::oneshot;
+use yumen_core::{
+    cluster::Instance,
+    watch::{Watch, WatchSender},
+};
+use yumen_mesh::Neighbours;
+use yumen_net::{env::Env, testing::Sim};
+use yumen_proto::link::Kind;
+
+type Ended = Rc<RefCell<Vec<Result<(), InstanceError>>>>;
+
+/// Starts components on a virtual network and stops them.
+#[derive(Debug)]
+pub struct SimApp {
+    sim: Sim,
+    neighbours: Rc<Neighbours>,
+    stop: WatchSender<bool>,
+    envs: Vec<Env>,
+    ended: Ended,
+}
+
+impl SimApp {
+    /// Nothing runs yet.
+    pub fn new(sim: &Sim) -> Self {
+        Self {
+            sim: sim.clone(),
+            neighbours: Rc::default(),
+            stop: WatchSender::new(false),
+            envs: Vec::new(),
+            ended: Ended::default(),
+        }
+    }
+
+    /// Starts every instance of a component and waits until each serves. Gates must have been made
+    /// with `build_unbound`; start nodes first.
+    ///
+    /// # Errors
+    /// Why an instance ended at once.
+    ///
+    /// # Panics
+    /// If the cluster's registry or locator fails.
+    #[expect(clippy::expect_used, reason = "for tests")]
+    pub async fn start(&mut self, part: impl Into<Part>) -> Result<(), InstanceError> {
+        let (cluster, members) = match part.into() {
+            Part::Gate(gate) => (gate.cluster, gate.members),
+            Part::Node(node) => node.into_parts(),
+        };
+        for Member { id, launch, .. } in members {
+            let registry = cluster.registry();
+            let life = cluster.locator().open(&id).await.expect("a locator");
+            let (ready, served) = oneshot::channel();
+            let ties = Ties {
+                id: id.clone(),
+                cluster: cluster.clone(),
+                backend: Backend::here(),
+                incarnation: Watch::fixed(life),
+                gates: registry.watch(Kind::Gate).await.expect("a registry"),
+                nodes: registry.watch(Kind::Node).await.expect("a registry"),
+                stop: self.stop.watch(),
+                ready,
+                workers: None,
+                door: None,
+            };
+            let env = self.sim.env();
+            let instance = launch(env.clone(), Rc::clone(&self.neighbours), ties);
+            let ended = Rc::clone(&self.ended);
+            // Not among the instance's own tasks: an instance waits for those to end.
+            let runner = self.sim.env();
+            runner.spawn.local(async move {
+                let result = instance.await;
+                ended.borrow_mut().push(result);
+            });
+            self.envs.push(runner);
+            self.envs.push(env);
+            let record: Result<Instance, _> = served.await;
+            match record {
+                Ok(record) => registry.join(&record).await.expect("a registry"),
+                Err(_) => return self.ended.borrow_mut().pop().unwrap_or(Ok(())),
+            }
+        }
+        Ok(())
+    }
+
+    /// The environment of every instance and of its runner, in the order of their start.
+    pub fn envs(&self) -> &[Env] {
+        &self.envs
+    }
+
+    /// Tells every instance to stop and waits until all have ended.
+    ///
+    /// # Errors
+    /// The first instance that failed.
+    pub async fn stop(self) -> Result<(), InstanceError> {
+        self.stop.send(true);
+        for env in &self.envs {
+            env.spawn.idle().await;
+        }
+        self.ended.borrow_mut().drain(..).collect()
+    }
+}
