@@ -60,7 +60,8 @@ fn echo(layout: &Layout, data: yumen::proto::Data<'_>, out: &mut Vec<u8>) {
 
 fn measure(target: &Target, connections: usize, load: Load) -> Measured {
     let mut generator = Generator::connect(target, connections, request()).unwrap();
-    generator.wait_max(Duration::from_millis(200));
+    // Long enough for a busy machine; only a test that loses something waits for it.
+    generator.wait_max(Duration::from_secs(1));
     generator.run(load, &mut |_| ()).unwrap()
 }
 
@@ -83,9 +84,10 @@ fn a_dropped_reply_is_reported_as_lost_and_does_not_hang_the_run() {
             echo(layout, data, out);
         }
     });
-    let measured = measure(&target, 2, closed(100));
-    assert_eq!((measured.sent, measured.received, measured.lost), (100, 98, 2));
-    assert_eq!(measured.errors(), 2);
+    // One connection: of two, a slow one might never come to its fifth request.
+    let measured = measure(&target, 1, closed(100));
+    assert_eq!((measured.sent, measured.received, measured.lost), (100, 99, 1));
+    assert_eq!(measured.errors(), 1);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, default_value = "127.0.0.1:3553", value_name = "ADDR")]
     tcp: SocketAddr,
     /// Where the gate listens for WebSocket; port 0 lets the system choose.
-    #[arg(long, default_value = "127.0.0.1:3554", value_name = "ADDR")]
+    #[arg(long, default_value = "127.0.0.1:3653", value_name = "ADDR")]
     ws: SocketAddr,
 }
 

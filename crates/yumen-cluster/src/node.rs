@@ -28,6 +28,7 @@ mod session;
 mod stats;
 mod table;
 #[cfg(test)]
+#[cfg(feature = "json")]
 mod testing;
 mod uplink;
 pub mod workers;
@@ -68,6 +69,7 @@ const WEIGHT_MAX: u32 = 1_000;
 pub struct Node {
     cluster: Cluster,
     members: Vec<Member>,
+    handles: Vec<NodeHandle>,
 }
 
 impl Node {
@@ -99,6 +101,12 @@ impl Node {
             instances: 1,
             plan: Plan::new(name, state),
         }
+    }
+
+    /// Handles to its instances, in their order, for other threads. What is asked before the instance
+    /// runs waits for it, within [`NodeBuilder::inbox_max`].
+    pub fn handles(&self) -> &[NodeHandle] {
+        &self.handles
     }
 
     /// The cluster it belongs to, and its instances.
@@ -157,7 +165,8 @@ impl<S: 'static> NodeBuilder<S> {
     }
 
     /// Most bytes held per connection behind a handler that waits; a message beyond is answered
-    /// `Busy`. Default: 64 KiB. Zero holds nothing.
+    /// `Busy`. Default: 1 MiB, which is beyond what a gate lets a session have in flight. Zero holds
+    /// nothing.
     pub fn held_max(mut self, bytes: usize) -> Self {
         self.plan.bounds.held_max = bytes;
         self
@@ -226,12 +235,14 @@ impl<S: 'static> NodeBuilder<S> {
             return Err(BuildError { component: "node", problems });
         }
         let plan = Arc::new(self.plan);
-        let member = |index: u16| Member {
-            id: instance_id(&self.id, index),
-            kind: Kind::Node,
-            launch: plan.launch(),
-        };
-        Ok(Node { cluster: self.cluster, members: (0..self.instances).map(member).collect() })
+        let (mut members, mut handles) = (Vec::new(), Vec::new());
+        for index in 0..self.instances {
+            let id = instance_id(&self.id, index);
+            let (handle, inbox) = NodeHandle::new(id.clone(), plan.layout, plan.inbox_max);
+            handles.push(handle.clone());
+            members.push(Member { id, kind: Kind::Node, launch: plan.launch((handle, inbox)) });
+        }
+        Ok(Node { cluster: self.cluster, members, handles })
     }
 
     fn check(&self, problems: &mut Vec<String>) {

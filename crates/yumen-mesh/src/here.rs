@@ -10,11 +10,16 @@ use std::{
 };
 use yumen_proto::link::Frame;
 
+/// Largest buffer kept while it is empty, in bytes.
+const SPARE_MAX: usize = 64 * 1024;
+
 pub(crate) struct Here {
     there: Weak<Links>,
     /// What we are called there.
     at: LinkId,
     inside: Cell<bool>,
+    /// The end of the batch was asked for from inside: it is told after the last frame.
+    end_due: Cell<bool>,
     held: RefCell<Vec<u8>>,
     bytes_max: usize,
 }
@@ -28,44 +33,85 @@ impl Drop for Inside<'_> {
     }
 }
 
+/// Frames that are being delivered. Those a panic leaves go back to the front of the held ones.
+struct Taken<'a> {
+    held: &'a RefCell<Vec<u8>>,
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut held = self.held.borrow_mut();
+        self.bytes.drain(..self.at.min(self.bytes.len()));
+        if held.is_empty() && self.bytes.capacity() > SPARE_MAX && self.bytes.is_empty() {
+            return; // the memory of a burst
+        }
+        if held.is_empty() || !self.bytes.is_empty() {
+            self.bytes.append(&mut held);
+            *held = std::mem::take(&mut self.bytes);
+        }
+    }
+}
+
 impl Here {
     /// A lane that holds at most `bytes_max` bytes sent from inside a delivery.
     pub(crate) fn new(there: Weak<Links>, at: LinkId, bytes_max: usize) -> Self {
-        Self { there, at, inside: Cell::new(false), held: RefCell::default(), bytes_max }
+        let (inside, end_due) = (Cell::new(false), Cell::new(false));
+        Self { there, at, inside, end_due, held: RefCell::default(), bytes_max }
     }
 
     pub(crate) fn send(&self, frame: Frame<'_>) -> Result<(), Unsent> {
         let there = self.there.upgrade().ok_or(Unsent::Closed)?;
         if self.inside.get() {
-            let mut held = self.held.borrow_mut();
-            if held.len().saturating_add(frame.wire_len()) > self.bytes_max {
-                return Err(Unsent::Full);
-            }
-            return Ok(frame.encode(&mut held)?);
+            return self.hold(frame);
         }
+        if !self.held.borrow().is_empty() {
+            // Left by a receiver that panicked: older than this one.
+            self.hold(frame)?;
+            self.deliver(&there, None);
+        } else {
+            self.deliver(&there, Some(frame));
+        }
+        if self.end_due.take() {
+            there.batch_end();
+        }
+        Ok(())
+    }
+
+    fn hold(&self, frame: Frame<'_>) -> Result<(), Unsent> {
+        let mut held = self.held.borrow_mut();
+        // A frame larger than the bound does not wait for ever.
+        if !held.is_empty() && held.len().saturating_add(frame.wire_len()) > self.bytes_max {
+            return Err(Unsent::Full);
+        }
+        Ok(frame.encode(&mut held)?)
+    }
+
+    fn deliver(&self, there: &Links, first: Option<Frame<'_>>) {
         self.inside.set(true);
         let _inside = Inside(&self.inside);
-        there.receive(self.at, frame);
-        loop {
-            let mut held = self.held.take();
-            if held.is_empty() {
-                return Ok(());
+        first.into_iter().for_each(|frame| there.receive(self.at, frame));
+        while !self.held.borrow().is_empty() {
+            let mut taken = Taken { held: &self.held, bytes: self.held.take(), at: 0 };
+            loop {
+                let mut rest = taken.bytes.get(taken.at..).unwrap_or_default();
+                let frame = Frame::decode(&mut rest, usize::MAX);
+                taken.at = taken.bytes.len().saturating_sub(rest.len());
+                match frame {
+                    Ok(Some(frame)) => there.receive(self.at, frame),
+                    Err(error) if !error.is_fatal() => there.count_malformed(),
+                    Ok(None) | Err(_) => break,
+                }
             }
-            let mut rest = held.as_slice();
-            while let Ok(Some(frame)) = Frame::decode(&mut rest, usize::MAX) {
-                there.receive(self.at, frame);
-            }
-            held.clear();
-            if self.held.borrow().is_empty() {
-                self.held.replace(held); // keeps its memory
-            }
+            taken.at = taken.bytes.len();
         }
     }
 
     pub(crate) fn flush(&self) {
-        if !self.inside.get()
-            && let Some(there) = self.there.upgrade()
-        {
+        if self.inside.get() {
+            self.end_due.set(true);
+        } else if let Some(there) = self.there.upgrade() {
             there.batch_end();
         }
     }

@@ -9,9 +9,8 @@ use crate::{
     near::{Near, NearEnd},
 };
 use rustc_hash::FxHashMap;
-use slab::Slab;
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     rc::Rc,
     time::Duration,
 };
@@ -29,15 +28,10 @@ const CALLS_MAX: usize = 65_536;
 /// Longest wait for the answer to a call, as due's `callTimeout`.
 const CALL_MAX: Duration = Duration::from_secs(3);
 
-/// A peer instance, within one instance. Used again only after the peer is gone.
+/// A peer instance, within one instance. Never used again for another, nor for the same one after it
+/// was gone: what is late for a lost link finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub u32);
-
-impl LinkId {
-    fn index(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
 
 /// The receiving end of an instance. Its code may send on any link, the one it hears from included.
 pub trait Receive {
@@ -98,8 +92,10 @@ pub struct Links {
     kind: Kind,
     board: Switchboard,
     neighbours: Rc<Neighbours>,
-    receiver: OnceCell<Rc<dyn Receive>>,
-    peers: RefCell<Slab<Peer>>,
+    receiver: RefCell<Option<Rc<dyn Receive>>>,
+    peers: RefCell<FxHashMap<LinkId, Peer>>,
+    ids: Cell<u32>,
+    closed: Cell<bool>,
     known: RefCell<FxHashMap<InstanceId, LinkId>>,
     door: RefCell<Option<tokio::sync::mpsc::Receiver<Knock>>>,
     touched: RefCell<Vec<LinkId>>,
@@ -136,8 +132,10 @@ impl Links {
             kind,
             board: board.clone(),
             neighbours: Rc::clone(neighbours),
-            receiver: OnceCell::new(),
+            receiver: RefCell::default(),
             peers: RefCell::default(),
+            ids: Cell::new(0),
+            closed: Cell::new(false),
             known: RefCell::default(),
             door: RefCell::new(Some(door)),
             touched: RefCell::default(),
@@ -152,7 +150,7 @@ impl Links {
 
     /// Starts to receive. To be called once, before anything is sent.
     pub fn start(self: &Rc<Self>, receiver: Rc<dyn Receive>) {
-        let _only_once = self.receiver.set(receiver);
+        self.receiver.replace(Some(receiver));
         let this = Rc::clone(self);
         self.env.spawn.local(async move {
             while let Some(knock) = this.next_knock().await {
@@ -161,12 +159,25 @@ impl Links {
         });
     }
 
-    /// Takes the instance off the board and drops every link; peers are told.
+    /// Takes the instance off the board and drops every link; peers are told, after all that was
+    /// sent. Nothing is received or dialled any more.
     pub fn close(&self) {
-        self.neighbours.leave(&self.me);
-        self.board.close(&self.me);
-        let all: Vec<_> = self.known.borrow().values().copied().collect();
+        self.leave();
+        while let Some(knock) = self.knocked() {
+            drop(knock); // which tells the peer
+        }
+        let mut all: Vec<_> = self.peers.borrow().keys().copied().collect();
+        all.sort_unstable();
         all.into_iter().for_each(|link| self.drop_link(link));
+        // It knows us, and we know it: nothing of either would ever be freed.
+        self.receiver.replace(None);
+    }
+
+    fn leave(&self) {
+        if !self.closed.replace(true) {
+            self.neighbours.leave(&self.me);
+            self.board.close(&self.me);
+        }
     }
 
     /// This instance.
@@ -182,13 +193,17 @@ impl Links {
         if let Some(link) = self.known.borrow().get(peer) {
             return Ok(*link);
         }
-        if let Some(there) = self.neighbours.find(peer) {
-            return Ok(self.meet(&there));
+        if self.closed.get() {
+            return Err(Unsent::Closed);
         }
         // Whoever dialled us first has left its end at our door.
         self.admit_all();
         if let Some(link) = self.known.borrow().get(peer) {
             return Ok(*link);
+        }
+        // One that does not receive yet is sent to through its door, and nothing is lost.
+        if let Some(there) = self.neighbours.find(peer).filter(|there| there.is_receiving()) {
+            return Ok(self.meet(&there));
         }
         match self.board.dial((&self.me, self.kind), peer) {
             Some((kind, near, end)) => Ok(self.adopt((peer, kind), near, end)),
@@ -202,7 +217,7 @@ impl Links {
 
     /// The instance behind a link, and what it is; `None` once it is gone.
     pub fn peer(&self, link: LinkId) -> Option<(InstanceId, Kind)> {
-        self.peers.borrow().get(link.index()).map(|peer| (peer.id.clone(), peer.kind))
+        self.peers.borrow().get(&link).map(|peer| (peer.id.clone(), peer.kind))
     }
 
     /// Sends a frame after all earlier ones of its lane. It may wait until [`Links::flush`].
@@ -211,7 +226,7 @@ impl Links {
     /// [`Unsent`] says why.
     pub fn send(&self, link: LinkId, frame: Frame<'_>) -> Result<(), Unsent> {
         let mut peers = self.peers.borrow_mut();
-        let peer = peers.get_mut(link.index()).ok_or(Unsent::Closed)?;
+        let peer = peers.get_mut(&link).ok_or(Unsent::Closed)?;
         if !std::mem::replace(&mut peer.touched, true) {
             self.touched.borrow_mut().push(link);
         }
@@ -228,7 +243,7 @@ impl Links {
         loop {
             let Some(link) = self.touched.borrow_mut().pop() else { return };
             let mut peers = self.peers.borrow_mut();
-            let Some(peer) = peers.get_mut(link.index()) else { continue };
+            let Some(peer) = peers.get_mut(&link) else { continue };
             peer.touched = false;
             let carrier = Rc::clone(&peer.carrier);
             drop(peers);
@@ -242,7 +257,7 @@ impl Links {
     /// Resolves when a frame that found the lane full may be sent again, or the peer is gone.
     /// Safe to drop.
     pub async fn room(&self, link: LinkId) {
-        let carrier = self.peers.borrow().get(link.index()).map(|p| Rc::clone(&p.carrier));
+        let carrier = self.peers.borrow().get(&link).map(|p| Rc::clone(&p.carrier));
         match carrier.as_deref() {
             Some(Carrier::Near(lane)) => lane.room().await,
             Some(Carrier::Here(_)) => tokio::task::yield_now().await,
@@ -273,8 +288,11 @@ impl Links {
         }
     }
 
-    /// A frame arrived on `link`.
+    /// A frame arrived on `link`. What is late for a link that is gone is dropped.
     pub(crate) fn receive(&self, link: LinkId, frame: Frame<'_>) {
+        if !self.peers.borrow().contains_key(&link) {
+            return;
+        }
         if let Frame::Reply { seq, code, reply, .. } = frame {
             let waiting = self.calls.borrow_mut().remove(&seq);
             match waiting {
@@ -286,20 +304,39 @@ impl Links {
                     self.late.set(self.late.get().wrapping_add(1));
                 }
             }
-        } else if let Some(receiver) = self.receiver.get() {
+        } else if let Some(receiver) = self.receiver() {
             receiver.on_frame(link, frame);
         }
     }
 
+    pub(crate) fn count_malformed(&self) {
+        self.malformed.set(self.malformed.get().wrapping_add(1));
+    }
+
     pub(crate) fn batch_end(&self) {
-        if let Some(receiver) = self.receiver.get() {
+        if let Some(receiver) = self.receiver() {
             receiver.on_batch_end();
         }
     }
 
-    /// Ties this instance to one on the same thread.
+    /// Cloned, because its code may close these links.
+    fn receiver(&self) -> Option<Rc<dyn Receive>> {
+        self.receiver.borrow().clone()
+    }
+
+    fn is_receiving(&self) -> bool {
+        self.receiver.borrow().is_some()
+    }
+
+    /// Ties this instance to one on the same thread; to itself by one link that serves as both.
     fn meet(self: &Rc<Self>, there: &Rc<Self>) -> LinkId {
-        let (mine, theirs) = (self.reserve(), there.reserve());
+        let mine = self.reserve();
+        if Rc::ptr_eq(self, there) {
+            let to_itself = Here::new(Rc::downgrade(self), mine, LANE_MAX);
+            self.settle(mine, (&self.me, self.kind), Carrier::Here(to_itself));
+            return mine;
+        }
+        let theirs = there.reserve();
         let out = Here::new(Rc::downgrade(there), theirs, LANE_MAX);
         let back = Here::new(Rc::downgrade(self), mine, LANE_MAX);
         there.settle(theirs, (&self.me, self.kind), Carrier::Here(back));
@@ -307,14 +344,21 @@ impl Links {
         mine
     }
 
+    /// An id that no link has.
     fn reserve(&self) -> LinkId {
-        LinkId(u32::try_from(self.peers.borrow().vacant_key()).unwrap_or(u32::MAX))
+        let peers = self.peers.borrow();
+        loop {
+            let link = LinkId(self.ids.get());
+            self.ids.set(link.0.wrapping_add(1));
+            if !peers.contains_key(&link) {
+                return link; // after 4 billion links it could be an old one
+            }
+        }
     }
 
     fn settle(&self, link: LinkId, (id, kind): (&InstanceId, Kind), carrier: Carrier) {
         let peer = Peer { id: id.clone(), kind, carrier: Rc::new(carrier), touched: false };
-        let key = self.peers.borrow_mut().insert(peer);
-        debug_assert_eq!(key, link.index());
+        self.peers.borrow_mut().insert(link, peer);
         self.known.borrow_mut().insert(id.clone(), link);
     }
 
@@ -344,25 +388,33 @@ impl Links {
     }
 
     fn admit_all(self: &Rc<Self>) {
-        loop {
-            let knock = self.door.borrow_mut().as_mut().and_then(|door| door.try_recv().ok());
-            match knock {
-                Some(knock) => self.admit(knock),
-                None => return,
-            }
+        while let Some(knock) = self.knocked() {
+            self.admit(knock);
         }
     }
 
+    fn knocked(&self) -> Option<Knock> {
+        self.door.borrow_mut().as_mut().and_then(|door| door.try_recv().ok())
+    }
+
     fn admit(self: &Rc<Self>, knock: Knock) {
+        if self.closed.get() {
+            return; // dropping it tells the peer
+        }
         let Knock { from, kind, near, end } = knock;
         self.adopt((&from, kind), near, end);
     }
 
     /// The peer is gone, or we are.
     pub(crate) fn drop_link(&self, link: LinkId) {
-        let Some(peer) = self.peers.borrow_mut().try_remove(link.index()) else { return };
-        self.known.borrow_mut().remove(&peer.id);
-        self.board.part(&self.me, &peer.id);
+        let Some(peer) = self.peers.borrow_mut().remove(&link) else { return };
+        let mut known = self.known.borrow_mut();
+        // One that was restarted under its old id may have dialled before its old lanes ended.
+        if known.get(&peer.id) == Some(&link) {
+            known.remove(&peer.id);
+            self.board.part(&self.me, &peer.id);
+        }
+        drop(known);
         let lost: Vec<_> = {
             let calls = self.calls.borrow();
             calls.iter().filter(|(_, (to, _))| *to == link).map(|(seq, _)| *seq).collect()
@@ -370,12 +422,20 @@ impl Links {
         for seq in lost {
             self.calls.borrow_mut().remove(&seq);
         }
-        if let Carrier::Here(lane) = peer.carrier.as_ref() {
-            lane.hang_up();
+        match peer.carrier.as_ref() {
+            Carrier::Here(lane) => lane.hang_up(),
+            // Not left to its drop: a future that waits for room has a share in it.
+            Carrier::Near(lane) => lane.hang_up(),
         }
-        if let Some(receiver) = self.receiver.get() {
+        if let Some(receiver) = self.receiver() {
             receiver.on_lost(link, &peer.id);
         }
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -19,6 +19,8 @@ use yumen_proto::link::{Command, Frame, table};
 
 /// Bytes handed to the receiver before others get a turn.
 const BATCH_LEN: usize = 64 * 1024;
+/// Largest buffer kept while it is empty, in bytes; a burst may have needed more.
+const SPARE_MAX: usize = 1024 * 1024;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -78,8 +80,11 @@ pub(crate) fn lane(bytes_max: usize) -> (Near, NearEnd) {
 }
 
 impl Near {
-    fn over(&self, queued: usize) -> bool {
-        self.shared.on_the_way.load(Ordering::Acquire).saturating_add(queued) > self.bytes_max
+    /// Whether `queued` more bytes are too many. Never when nothing else is on its way, so that a
+    /// frame larger than the bound does not wait for ever.
+    fn over(&self, queued: usize, more: usize) -> bool {
+        let before = self.shared.on_the_way.load(Ordering::Acquire).saturating_add(queued);
+        before > 0 && before.saturating_add(more) > self.bytes_max
     }
 
     pub(crate) fn send(&self, frame: Frame<'_>) -> Result<(), Unsent> {
@@ -91,7 +96,7 @@ impl Near {
         // Control frames are few and bounded by the calls that wait, but not by nothing.
         let control = is_control(&frame);
         let spare = if control { self.bytes_max } else { 0 };
-        if self.over(queued.saturating_add(frame.wire_len()).saturating_sub(spare)) {
+        if self.over(queued, frame.wire_len().saturating_sub(spare)) {
             return Err(Unsent::Full);
         }
         Ok(frame.encode(if control { &mut batch.control } else { &mut batch.data })?)
@@ -108,15 +113,18 @@ impl Near {
         let mut queue = self.shared.queue();
         append(&mut queue.control, &mut batch.control);
         append(&mut queue.data, &mut batch.data);
+        trim(&mut batch.data);
         let waker = queue.receiver.take();
         drop(queue);
         waker.into_iter().for_each(Waker::wake);
     }
 
+    /// Resolves when at most half of the bound is on its way, or either side is gone.
     pub(crate) async fn room(&self) {
+        self.flush(); // what nobody flushes is never handled, and would be waited for in vain
         poll_fn(|cx| {
             let mut queue = self.shared.queue();
-            if !self.shared.closed.load(Ordering::Acquire) && self.over(self.bytes_max / 2) {
+            if !self.shared.closed.load(Ordering::Acquire) && self.over(0, self.bytes_max / 2) {
                 if !queue.senders.iter().any(|known| known.will_wake(cx.waker())) {
                     queue.senders.push(cx.waker().clone());
                 }
@@ -159,10 +167,33 @@ fn append(queue: &mut Vec<u8>, batch: &mut Vec<u8>) {
     }
 }
 
-impl Drop for Near {
-    fn drop(&mut self) {
+#[cfg(test)]
+impl Near {
+    /// Memory held by the lane on both sides, in bytes, except for what is being handled.
+    pub(crate) fn held(&self) -> usize {
+        let (queue, batch) = (self.shared.queue(), self.batch.borrow());
+        [&queue.control, &queue.data, &batch.control, &batch.data].map(Vec::capacity).iter().sum()
+    }
+}
+
+/// Gives up the memory of a burst.
+fn trim(buffer: &mut Vec<u8>) {
+    if buffer.is_empty() && buffer.capacity() > SPARE_MAX {
+        *buffer = Vec::new();
+    }
+}
+
+impl Near {
+    /// Sends what is left and closes the lane.
+    pub(crate) fn hang_up(&self) {
         self.flush();
         self.shared.close();
+    }
+}
+
+impl Drop for Near {
+    fn drop(&mut self) {
+        self.hang_up();
     }
 }
 
@@ -197,10 +228,11 @@ impl NearEnd {
             match Frame::decode(&mut rest, usize::MAX) {
                 Ok(Some(frame)) => links.receive(link, frame),
                 Ok(None) => break,
-                Err(_) => {
-                    // Our own encoder wrote it; whatever follows cannot be trusted either.
-                    links.malformed.set(links.malformed.get().wrapping_add(1));
-                    rest = &[];
+                Err(error) => {
+                    links.count_malformed();
+                    if error.is_fatal() {
+                        rest = &[]; // nothing tells where the next frame would begin
+                    }
                 }
             }
         }
@@ -221,6 +253,7 @@ impl NearEnd {
                     return Poll::Ready(false);
                 }
                 queue.receiver = Some(cx.waker().clone());
+                [&mut *control, &mut *data, &mut queue.data].into_iter().for_each(trim);
                 return Poll::Pending;
             }
             mem::swap(&mut queue.control, control);

@@ -63,9 +63,11 @@ impl Door {
         self.arrivals.recv_many(into, max).await > 0
     }
 
-    /// Tells how many connections the instance has.
+    /// Tells how many connections the instance has taken and still has; those that wait at the door
+    /// are added here, so that a burst does not all go to whoever counts last.
     pub fn set_load(&self, connections: usize) {
-        self.load.store(connections, Ordering::Relaxed);
+        let load = connections.saturating_add(self.arrivals.len());
+        self.load.store(load, Ordering::Relaxed);
     }
 }
 
@@ -94,6 +96,27 @@ pub struct Counts {
     pub errors: AtomicU64,
 }
 
+impl Entrance {
+    /// The best instance is the least: one that has room at its door, then the one with the fewest
+    /// connections. So an instance that is stuck does not hold up the others once its door is full.
+    fn rank(&self) -> (bool, usize) {
+        (self.arrivals.capacity() == 0, self.load.load(Ordering::Relaxed))
+    }
+}
+
+/// Resolves once no instance is left.
+async fn deserted(entrances: &[Entrance]) {
+    for entrance in entrances {
+        entrance.arrivals.closed().await;
+    }
+}
+
+/// Whether the next connection may be accepted right away: only this one was lost.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
 /// Accepts on one listener until every instance is gone.
 ///
 /// # Errors
@@ -108,12 +131,19 @@ pub async fn accept(
     let listener = Bound::new(listener)?;
     let mut pause = PAUSE_MIN;
     loop {
-        let (socket, peer) = match listener.accept_loose().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept_loose() => accepted,
+            () = deserted(&entrances) => return Ok(()),
+        };
+        let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
-            Err(_) => {
+            Err(error) => {
                 counts.errors.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(pause).await;
-                pause = pause.saturating_mul(2).min(PAUSE_MAX);
+                if !is_passing(&error) {
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2).min(PAUSE_MAX);
+                }
                 continue;
             }
         };
@@ -125,7 +155,7 @@ pub async fn accept(
         let least = entrances
             .iter()
             .filter(|entrance| !entrance.arrivals.is_closed())
-            .min_by_key(|entrance| entrance.load.load(Ordering::Relaxed));
+            .min_by_key(|entrance| entrance.rank());
         let Some(entrance) = least else { return Ok(()) };
         entrance.load.fetch_add(1, Ordering::Relaxed);
         let arrival = Arrival { socket, peer, listener: index, permit };

@@ -129,8 +129,8 @@ pub struct Driver<M: Machine, D> {
     lingering: RefCell<VecDeque<(Instant, Socket)>>,
     /// When the current turn or batch began.
     now: Cell<Now>,
-    /// The session whose batch is being handled: its end writes it, so it is not listed as dirty.
-    current: Cell<Option<u32>>,
+    /// The connection whose batch is being handled: its end writes it, so it is not listed as dirty.
+    current: Cell<Option<ConnId>>,
     /// What happened so far.
     pub stats: Stats,
 }
@@ -247,7 +247,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     /// Bytes queued for a connection that its socket has not accepted; `None` if it is gone.
     pub fn backlog(&self, id: ConnId) -> Option<usize> {
         let slot = self.slot(id)?;
-        self.session(slot, id, |s| s.out.pending().len().saturating_add(s.transport.pending()))
+        self.session(slot, id, |s| s.left())
     }
 
     /// Memory held by a connection's buffers, in bytes; `None` if it is gone.
@@ -278,9 +278,9 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let mut sessions = self.sessions.borrow_mut();
         let session = sessions.get_mut(index(slot)).filter(|s| s.id == id)?;
         let result = f(session);
-        if !session.out.pending().is_empty() && !session.flags.blocked {
+        if !session.flags.blocked && session.left() > 0 {
             session.flags.dirty = true;
-            if !session.flags.listed && self.current.get() != Some(slot) {
+            if !session.flags.listed && self.current.get() != Some(id) {
                 session.flags.listed = true;
                 self.list(slot);
             }

@@ -49,6 +49,8 @@ impl Limiter {
     /// # Errors
     /// [`Refused`] names the bound.
     pub fn admit(&self, address: IpAddr) -> Result<Permit, Refused> {
+        // A listener for both families sees an IPv4 client in its IPv6 form.
+        let address = address.to_canonical();
         let mut counts = self.0.counts();
         let full = |count: usize, max: usize| max > 0 && count >= max;
         if full(counts.total, self.0.total_max) {
@@ -117,6 +119,15 @@ mod tests {
         drop(first);
         assert_eq!(limiter.total(), 2);
         let _fourth = limiter.admit(A).unwrap();
+    }
+
+    #[test]
+    fn an_ipv4_client_is_one_address_in_either_form() {
+        let limiter = Limiter::new(0, 1);
+        let IpAddr::V4(plain) = A else { unreachable!() };
+        let _one = limiter.admit(A).unwrap();
+        let mapped = limiter.admit(plain.to_ipv6_mapped().into());
+        assert_eq!(mapped.unwrap_err(), Refused::Address);
     }
 
     #[test]

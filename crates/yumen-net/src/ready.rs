@@ -33,6 +33,11 @@ impl Ready {
         hub.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether a slot waits to be served.
+    pub(crate) fn is_marked(&self) -> bool {
+        !self.marks().slots.is_empty()
+    }
+
     /// Appends the marked slots to `into`.
     pub(crate) fn take(&self, into: &mut Vec<u32>) {
         let mut marks = self.marks();

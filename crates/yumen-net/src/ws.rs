@@ -42,6 +42,8 @@ pub struct Link {
     /// Bytes that arrived and were not looked at, from `at` on.
     input: Vec<u8>,
     at: usize,
+    /// Whether a whole message may be there, in `input` or read ahead by the library.
+    unread: bool,
     /// Framed bytes on their way to the socket.
     wire: Out,
     message_max: usize,
@@ -86,7 +88,7 @@ impl Link {
 
     fn new(state: State, message_max: usize, dice: Option<Dice>) -> Self {
         let (input, wire) = (Vec::new(), Out::default());
-        Self { state, input, at: 0, wire, message_max, dice }
+        Self { state, input, at: 0, unread: false, wire, message_max, dice }
     }
 
     /// Whether the handshake is over and messages may flow.
@@ -96,10 +98,12 @@ impl Link {
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
+        self.unread = true;
     }
 
+    /// Whether [`Link::next`] has not said yet that more bytes are needed.
     pub(crate) fn has_input(&self) -> bool {
-        self.at < self.input.len()
+        self.unread
     }
 
     /// The next binary message; `None` if more bytes are needed.
@@ -119,6 +123,7 @@ impl Link {
             self.input = Vec::new(); // an idle connection holds nothing
             self.at = 0;
         }
+        self.unread = matches!(message, Ok(Some(_)));
         message
     }
 
@@ -168,11 +173,8 @@ impl Link {
                     let _pong_is_in_memory = context.flush(&mut pipe);
                 }
                 Ok(Message::Text(_) | Message::Pong(_) | Message::Frame(_)) => {}
-                Ok(Message::Close(_)) => {
-                    let _echo_is_in_memory = context.flush(&mut pipe);
-                    self.state = State::Done;
-                    return Err(CloseReason::Gone);
-                }
+                // The echo waits for `goodbye`: answers to earlier messages come before it.
+                Ok(Message::Close(_)) => return Err(CloseReason::Gone),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(None);
                 }
@@ -226,7 +228,7 @@ impl Link {
         None
     }
 
-    /// Queues a close frame behind what is queued already.
+    /// Queues a close frame, or the echo of the peer's, behind what is queued already.
     pub(crate) fn goodbye(&mut self) {
         if let State::Open(context) = &mut self.state {
             let mut pipe = Pipe { input: &[], at: &mut 0, wire: &mut self.wire };

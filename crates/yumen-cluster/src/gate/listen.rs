@@ -42,14 +42,17 @@ impl Listen {
         plan::Listen { addr: self.addr.clone(), settings: Arc::new(settings), transport }
     }
 
-    #[cfg(feature = "ws")]
     fn transport(&self, settings: &Settings) -> plan::Kind {
-        use yumen_net::ws::handshake::Options;
-        let Some((path, origins)) = &self.ws else { return plan::Kind::Tcp };
-        let mut options = Options::new(settings.layout.packet_max());
-        options.path.clone_from(path);
-        options.origins.clone_from(origins);
-        plan::Kind::Ws(Arc::new(options))
+        let _only_messages_have_a_largest = settings;
+        #[cfg(feature = "ws")]
+        if let Some((path, origins)) = &self.ws {
+            use yumen_net::ws::handshake::Options;
+            let mut options = Options::new(settings.layout.packet_max());
+            options.path.clone_from(path);
+            options.origins.clone_from(origins);
+            return plan::Kind::Ws(Arc::new(options));
+        }
+        plan::Kind::Tcp
     }
 }
 

@@ -372,5 +372,6 @@ pub(crate) async fn address(hub: &Hub, user: UserId) -> Result<SocketAddr, Statu
 }
 
 #[cfg(test)]
+#[cfg(feature = "json")]
 #[path = "clients_tests.rs"]
 mod tests;

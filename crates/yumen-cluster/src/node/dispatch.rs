@@ -48,7 +48,7 @@ pub(crate) struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         let slow_min = Duration::from_millis(10);
-        Self { held_max: 64 * 1024, waiting_max: 65_536, slow_min }
+        Self { held_max: 1024 * 1024, waiting_max: 65_536, slow_min }
     }
 }
 
@@ -423,5 +423,10 @@ fn asker(head: &Head) -> Asker {
 }
 
 #[cfg(test)]
+#[cfg(feature = "json")]
+#[path = "answer_tests.rs"]
+mod answer_tests;
+#[cfg(test)]
+#[cfg(feature = "json")]
 #[path = "dispatch_tests.rs"]
 mod tests;

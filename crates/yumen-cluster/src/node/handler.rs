@@ -23,7 +23,7 @@ use yumen_core::status::Status;
     label = "not a handler",
     note = "a handler is an `async fn` of up to eight extractors that returns `impl IntoReply`",
     note = "extractors are `ConnId`, `UserId`, `Option<UserId>`, `Head`, `State<_>`, `Session`, \
-            `Clients`, and as the last one `Msg<_>`, `Valid<_>` or `Raw`",
+            `Clients`, and as the last one `Msg<T>`, `Valid<T>` where `T: Validate`, or `Raw`",
     note = "it returns `()`, `Msg<_>`, `Raw` or `Result<_, E>` where `Status: From<E>`"
 )]
 pub trait Handler<Args, S>: Clone + Send + Sync + 'static {

@@ -207,6 +207,6 @@ fn unsent(why: Unsent) -> Status {
     match why {
         Unsent::Full => Status::busy("the link is full").ended(Outcome::NotSent),
         Unsent::Closed => Status::unavailable("no such peer"),
-        unfit => Status::invalid_argument(unfit.to_string()).ended(Outcome::NotSent),
+        Unsent::Unfit(_) | _ => Status::invalid_argument(why.to_string()).ended(Outcome::NotSent),
     }
 }

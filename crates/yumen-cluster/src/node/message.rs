@@ -4,22 +4,10 @@
 //! tell what a value may be: [`Msg`] is JSON, [`ProtoMsg`] Protobuf, [`PackMsg`] MessagePack. Each has
 //! a twin that also checks what it has read: [`Valid`], [`ValidProto`], [`ValidPack`].
 
-use crate::node::{
-    extract::{FromRequest, Incoming},
-    reply::{Answer, IntoReply, encoded},
-};
+use crate::node::extract::{FromRequest, Incoming};
 use bytes::Bytes;
 use std::borrow::Cow;
-#[cfg(feature = "json")]
-use yumen_core::codec::Json;
-#[cfg(feature = "msgpack")]
-use yumen_core::codec::MsgPack;
-#[cfg(feature = "protobuf")]
-use yumen_core::codec::Protobuf;
-use yumen_core::{
-    codec::{CodecError, Decode, Encode},
-    status::Status,
-};
+use yumen_core::{codec::CodecError, status::Status};
 
 /// Anything that can be sent to a client.
 #[diagnostic::on_unimplemented(
@@ -105,30 +93,30 @@ macro_rules! bodies {
         #[cfg(feature = $feature)]
         impl<S, T> FromRequest<S> for $msg<T>
         where
-            $codec: Decode<T>,
+            yumen_core::codec::$codec: yumen_core::codec::Decode<T>,
         {
             fn from_request(_: &Incoming<'_, S>, body: &[u8]) -> Result<Self, Status> {
-                Ok(Self($codec::decode(body)?))
+                Ok(Self(<yumen_core::codec::$codec as yumen_core::codec::Decode<T>>::decode(body)?))
             }
         }
 
         #[cfg(feature = $feature)]
         impl<T> Body for $msg<T>
         where
-            $codec: Encode<T>,
+            yumen_core::codec::$codec: yumen_core::codec::Encode<T>,
         {
             fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-                $codec::encode(&self.0, out)
+                <yumen_core::codec::$codec as yumen_core::codec::Encode<T>>::encode(&self.0, out)
             }
         }
 
         #[cfg(feature = $feature)]
-        impl<T> IntoReply for $msg<T>
+        impl<T> crate::node::reply::IntoReply for $msg<T>
         where
-            $codec: Encode<T>,
+            yumen_core::codec::$codec: yumen_core::codec::Encode<T>,
         {
-            fn into_reply(self, body: &mut Vec<u8>) -> Answer {
-                encoded(&self, body)
+            fn into_reply(self, body: &mut Vec<u8>) -> crate::node::reply::Answer {
+                crate::node::reply::encoded(&self, body)
             }
         }
 
@@ -142,10 +130,10 @@ macro_rules! bodies {
         #[cfg(feature = $feature)]
         impl<S, T: Validate> FromRequest<S> for $valid<T>
         where
-            $codec: Decode<T>,
+            yumen_core::codec::$codec: yumen_core::codec::Decode<T>,
         {
             fn from_request(_: &Incoming<'_, S>, body: &[u8]) -> Result<Self, Status> {
-                let value: T = $codec::decode(body)?;
+                let value = <yumen_core::codec::$codec as yumen_core::codec::Decode<T>>::decode(body)?;
                 value.validate()?;
                 Ok(Self(value))
             }

@@ -243,6 +243,11 @@ impl NodeHandle {
         self.run(move |clients| async move { clients.locate(user).await })
     }
 
+    /// What has happened on the instance: every counter of [`Stats`](super::Stats) with its name.
+    pub fn stats(&self) -> Asked<Vec<(&'static str, u64)>> {
+        self.run(|clients| async move { Ok(clients.stats().all().collect()) })
+    }
+
     /// Runs `work` on the instance, as if one of its handlers did, and gives what it gives.
     ///
     /// A panic in it is counted there, and answered with an internal error here.

@@ -4,6 +4,8 @@
 //! own thread, beside a gate on one thread, and on the virtual network. It never starts a thread.
 
 use crate::{
+    backend::Backend,
+    cluster::Cluster,
     instance::{InstanceError, Launch, Ties},
     node::{
         clients::Clients,
@@ -11,7 +13,7 @@ use crate::{
         extract::{Head, State as StateOf},
         hub::{Hub, Parts, caught},
         locations::Locations,
-        remote::NodeHandle,
+        remote::{Inbox, NodeHandle},
         router::Router,
         uplink::Uplink,
         workers::Workers,
@@ -51,7 +53,10 @@ pub struct Place {
     pub clock: Clock,
 }
 
+/// How other threads reach the instance.
+pub(crate) type Door = (NodeHandle, Inbox);
 type Build<S> = dyn Fn(&Place) -> S + Send + Sync;
+type Publish = dyn Fn(State);
 type Hook<S> = dyn Fn(Rc<S>, Clients) -> LocalFuture<'static, ()> + Send + Sync;
 
 pub(crate) fn hook<S: 'static, F, Fut>(hook: F) -> Arc<Hook<S>>
@@ -99,10 +104,10 @@ impl<S: 'static> Plan<S> {
         }
     }
 
-    /// Ready to be sent to a thread.
-    pub(crate) fn launch(self: &Arc<Self>) -> Launch {
+    /// Ready to be sent to a thread; `door` is where requests from other threads come in.
+    pub(crate) fn launch(self: &Arc<Self>, door: Door) -> Launch {
         let plan = Arc::clone(self);
-        Box::new(move |env, neighbours, ties| Box::pin(run(env, neighbours, ties, plan)))
+        Box::new(move |env, neighbours, ties| Box::pin(run(env, neighbours, ties, plan, door)))
     }
 
     /// The registry record.
@@ -125,11 +130,12 @@ pub(crate) async fn run<S: 'static>(
     neighbours: Rc<Neighbours>,
     ties: Ties,
     plan: Arc<Plan<S>>,
+    door: Door,
 ) -> Result<(), InstanceError> {
     let board = ties.cluster.board();
     let links = Links::open(&env, &ties.id, Kind::Node, board, &neighbours)
         .map_err(|_| InstanceError::DuplicateId(ties.id.clone()))?;
-    let result = serve(&env, &links, ties, plan).await;
+    let result = serve(&env, &links, ties, plan, door).await;
     links.close();
     env.spawn.abort_all();
     env.spawn.idle().await;
@@ -141,10 +147,11 @@ async fn serve<S: 'static>(
     links: &Rc<Links>,
     ties: Ties,
     plan: Arc<Plan<S>>,
+    (handle, inbox): Door,
 ) -> Result<(), InstanceError> {
     let (ready, mut stop) = (ties.ready, ties.stop);
+    let publish = publisher(env, &ties.cluster, &ties.backend, &ties.id, &plan);
     let uplink: Rc<dyn Uplink> = Rc::new(Rc::clone(links));
-    let (handle, inbox) = NodeHandle::new(ties.id.clone(), plan.layout, plan.inbox_max);
     let locator = Arc::clone(ties.cluster.locator());
     let hub = Hub::new(Parts {
         env: env.clone(),
@@ -158,7 +165,7 @@ async fn serve<S: 'static>(
         handle,
     });
     let workers = ties.workers.unwrap_or_else(|| Workers::here(Workers::BYTES_MAX));
-    let instance = Rc::new(Front::new(hub, &plan, &workers)?);
+    let instance = Rc::new(Front::new(hub, &plan, &workers, publish)?);
     let receiver: Rc<dyn Receive> = Rc::<Front<S>>::clone(&instance);
     links.start(receiver);
     let locations = Rc::clone(&instance.hub.locations);
@@ -187,6 +194,29 @@ async fn serve<S: 'static>(
     result
 }
 
+/// Tells the cluster a state that somebody has set.
+fn publisher<S: 'static>(
+    env: &Env,
+    cluster: &Cluster,
+    backend: &Backend,
+    id: &InstanceId,
+    plan: &Arc<Plan<S>>,
+) -> Box<Publish> {
+    let (spawn, backend, plan) = (env.spawn.clone(), backend.clone(), Arc::clone(plan));
+    let (registry, id) = (Arc::clone(cluster.registry()), id.clone());
+    Box::new(move |state| {
+        let mut record = plan.record(&id);
+        record.state = state;
+        let (registry, backend) = (Arc::clone(&registry), backend.clone());
+        spawn.local(async move {
+            let joined = backend.run(async move { registry.join(&record).await }).await;
+            if let Ok(Err(error)) = joined {
+                tracing::warn!(%error, "the state of the node could not be published");
+            }
+        });
+    })
+}
+
 async fn stopped(stop: &mut Watch<bool>) {
     while !stop.current() {
         if !stop.changed().await {
@@ -201,6 +231,7 @@ pub(crate) struct Front<S> {
     pub(crate) dispatch: Rc<Dispatch<S>>,
     state: Rc<S>,
     state_now: Cell<State>,
+    publish: Box<Publish>,
 }
 
 impl<S: 'static> Front<S> {
@@ -209,6 +240,7 @@ impl<S: 'static> Front<S> {
         hub: Rc<Hub>,
         plan: &Plan<S>,
         workers: &Workers,
+        publish: Box<Publish>,
     ) -> Result<Self, InstanceError> {
         let place = Place {
             id: hub.id.clone(),
@@ -220,7 +252,7 @@ impl<S: 'static> Front<S> {
         let state = Rc::new(built.map_err(|_| InstanceError::StatePanicked)?);
         let table = plan.router.bind(workers, &hub.env.spawn);
         let dispatch = Dispatch::new(&hub, table, Rc::clone(&state), plan.bounds);
-        Ok(Self { hub, dispatch, state, state_now: Cell::new(State::Work) })
+        Ok(Self { hub, dispatch, state, state_now: Cell::new(State::Work), publish })
     }
 
     #[cfg(test)]
@@ -307,6 +339,7 @@ impl<S: 'static> Receive for Front<S> {
             Command::GetState => (DONE, Reply::State(self.state_now.get())),
             Command::SetState { state } => {
                 self.state_now.set(state);
+                (self.publish)(state);
                 (DONE, Reply::Done)
             }
             _ => {
@@ -328,5 +361,6 @@ impl<S: 'static> Receive for Front<S> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "json")]
 #[path = "run_tests.rs"]
 mod tests;

@@ -40,9 +40,17 @@ struct Stage {
 
 impl Stage {
     fn new(sim: &Sim) -> Self {
-        let (env, cluster) = (sim.env(), Cluster::in_process());
         let neighbours = Rc::new(Neighbours::default());
-        let id = InstanceId::from("gate-1");
+        Self::with_gate("gate-1", (sim.env(), Cluster::in_process(), neighbours))
+    }
+
+    fn another_gate(&self, id: &str) -> Self {
+        let (env, cluster) = (self.env.clone(), self.cluster.clone());
+        Self::with_gate(id, (env, cluster, Rc::clone(&self.neighbours)))
+    }
+
+    fn with_gate(id: &str, (env, cluster, neighbours): (Env, Cluster, Rc<Neighbours>)) -> Self {
+        let id = InstanceId::from(id);
         let links = Links::open(&env, &id, Kind::Gate, cluster.board(), &neighbours).unwrap();
         let gate = Rc::new(Gate::default());
         links.start(Rc::clone(&gate) as Rc<dyn Receive>);
@@ -122,12 +130,17 @@ fn an_instance_serves_and_finishes_its_work_before_it_stops() {
             .on_stop(hooks("stop"))
             .build()
             .unwrap();
+        let handle = node.handles()[0].clone();
+        let early = handle.count(crate::node::Audience::Users);
         let (serves, ended) = stage.start(&sim, node);
         let record = serves.await.unwrap();
+        assert_eq!(early.await.unwrap(), 0, "asked before it ran");
         assert_eq!((record.alias.as_str(), record.weight, record.routes.len()), ("lobby", 3, 3));
         assert!(record.route(RouteId(1)).is_some_and(|r| r.stateful && r.authorized));
         stage.send(2, b"hello");
         assert_eq!(stage.told(), ["hello", "consumed"]);
+        let stats = handle.stats().await.unwrap();
+        assert!(stats.contains(&("replies", 1)) && stats.contains(&("panics", 1)), "{stats:?}");
         stage.send(3, b"");
         stage.stop.send(true);
         ended.await.unwrap().unwrap();
@@ -217,4 +230,20 @@ fn instances_share_the_table_and_have_names_of_their_own() {
     let node = Node::builder(&cluster, "lobby", |_| ()).id("lobby-a").instances(3).build().unwrap();
     let ids: Vec<_> = node.into_parts().1.iter().map(|m| m.id.to_string()).collect();
     assert_eq!(ids, ["lobby-a", "lobby-a.1", "lobby-a.2"]);
+}
+
+#[test]
+fn a_reply_never_goes_to_a_gate_that_came_later() {
+    Sim::run(1, async |sim| {
+        let stage = Stage::new(&sim);
+        let node = Node::builder(&stage.cluster, "lobby", |_| ()).routes(router()).build().unwrap();
+        let (serves, _ended) = stage.start(&sim, node);
+        serves.await.unwrap();
+        stage.send(3, b"");
+        stage.links.close();
+        let later = stage.another_gate("gate-2");
+        later.send(2, b"hello");
+        stage.env.clock.sleep(Duration::from_secs(3)).await;
+        assert_eq!(later.told(), ["hello", "consumed"]);
+    });
 }

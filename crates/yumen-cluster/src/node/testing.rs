@@ -1,5 +1,7 @@
 //! A node instance without links: frames go in by hand, and what it sends is written down.
 
+pub(crate) mod lobby;
+
 use crate::{
     backend::Backend,
     node::{
@@ -52,6 +54,8 @@ const PEERS: [(LinkId, &str, Kind, bool); 4] = [
 pub(crate) struct Paper {
     pub(crate) lines: RefCell<Vec<String>>,
     pub(crate) full: Cell<bool>,
+    /// Writes nothing down.
+    pub(crate) silent: Cell<bool>,
     pub(crate) room: Notify,
     pub(crate) flushes: Cell<u32>,
     /// Answers to calls, first come first served; `Done` when there is none.
@@ -108,6 +112,9 @@ impl Uplink for Rc<Paper> {
     fn send(&self, link: LinkId, frame: Frame<'_>) -> Result<(), Unsent> {
         if self.full.get() {
             return Err(Unsent::Full);
+        }
+        if self.silent.get() {
+            return Ok(());
         }
         let text = match frame {
             Frame::Request { command, .. } => line(link, &command),
@@ -194,7 +201,7 @@ impl<S: 'static> Bench<S> {
             nodes: Watch::fixed([].into()),
             handle,
         });
-        let front = Rc::new(Front::new(hub, plan, &Workers::here(64)).unwrap());
+        let front = Rc::new(Front::new(hub, plan, &Workers::here(64), Box::new(|_| ())).unwrap());
         Self { env, paper, locator, front, inbox: Some(inbox) }
     }
 
@@ -228,6 +235,13 @@ impl<S: 'static> Bench<S> {
         let (conn, user) = (ConnId(conn), user.map(UserId));
         let command = Command::Deliver { conn, user, packet: &packet };
         self.front.on_frame(link, Frame::Request { seq, command });
+    }
+
+    /// A message of 9 bytes of body that costs the test no allocation.
+    pub(crate) fn resend(&self, route: u8) {
+        let packet = [0, 0, 0, 14, 0, 0, route, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let command = Command::Deliver { conn: ConnId(1), user: Some(UserId(7)), packet: &packet };
+        self.front.on_frame(GATE, Frame::Request { seq: 0, command });
     }
 
     pub(crate) fn trigger(&self, event: Event, conn: i64) {

@@ -55,8 +55,9 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
             if self.ended.borrow().is_empty() {
                 self.ended.replace(ended); // keeps its memory
             }
-            // With nothing left, waiting lets the others run; with something left, give way.
-            if self.has_work(&turn) {
+            // With nothing left, waiting lets the others run; with something left, give way: a peer
+            // that sends without a pause would otherwise keep timers and lanes from running.
+            if self.has_work(&turn) || self.ready.is_marked() {
                 tokio::task::yield_now().await;
             }
         }
@@ -165,7 +166,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let now = self.env.clock.now();
         self.now.set(now);
         service.on_batch(now);
-        self.current.set(Some(slot));
+        self.current.set(Some(id));
         let stream = self.session(slot, id, |s| s.transport.is_stream()).unwrap_or(true);
         let turn = if stream {
             self.packets((slot, id), scratch, had.saturating_add(n), service)
@@ -248,8 +249,13 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                     return None;
                 }
             };
-            let event =
-                self.session(slot, id, |s| s.machine.message(now, &message, &mut s.out))?;
+            let event = self.session(slot, id, |s| {
+                let skipped = s.machine.skipped();
+                let event = s.machine.message(now, &message, &mut s.out);
+                let fresh = s.machine.skipped().saturating_sub(skipped);
+                count(&self.stats.skipped, usize::try_from(fresh).unwrap_or(usize::MAX));
+                event
+            })?;
             match event {
                 Ok(None) => {}
                 Ok(Some(event)) => {
@@ -281,7 +287,8 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                 Turn::Yield | Turn::Go => s.machine.keep(after),
             }
             s.flags.cut_short = s.machine.tail_len() > 0 || s.transport.has_input();
-            s.flags.held = turn == Turn::Hold;
+            // One that is closing is read on, so that the end of its stream is seen.
+            s.flags.held = turn == Turn::Hold && s.machine.closing().is_none();
         })
     }
 }

@@ -42,8 +42,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
             None => return false,
             // Try the socket before judging: a batch may be larger than the limit.
             Some((len, false)) if len > FLUSH_LEN => self.flush_one(slot, id),
-            // Nothing is accepted right now; the limit is the machine's.
-            Some((_, true)) => self.judge(slot, id),
+            Some((_, true)) => self.flush_one(slot, id), // only judges what is queued
             Some((_, false)) => {}
         }
         true
@@ -58,13 +57,12 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
             let fresh = s.machine.closing().is_none();
             if fresh {
                 s.machine.close(now, reason, text, &mut s.out);
-                self.wrap(s);
-                s.transport.goodbye();
+                self.goodbye(s);
                 s.flags.held = false; // so that the end of the stream is seen
             }
             fresh
         });
-        if fresh == Some(true) && self.current.get() != Some(slot) {
+        if fresh == Some(true) && self.current.get() != Some(id) {
             self.mark(slot);
             self.flush_one(slot, id);
         }
@@ -76,6 +74,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let Some(mut session) = self.sessions.borrow_mut().try_remove(index(slot)) else { return };
         let reason = session.machine.closing().unwrap_or(reason);
         if reason != CloseReason::Gone {
+            self.goodbye(&mut session);
             let _last_words = self.write(&mut session);
             self.linger(session.socket);
         }
@@ -132,19 +131,20 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         }
     }
 
-    /// Writes what a connection has queued, unless its socket is known to be full.
+    /// Writes what a connection has queued. If its socket is known to be full, only judges whether
+    /// more is queued than may be: what arrives causes answers, and nobody else counts those.
     pub(super) fn flush_one(&self, slot: u32, id: ConnId) {
         let mut sessions = self.sessions.borrow_mut();
         let Some(session) = sessions.get_mut(index(slot)).filter(|s| s.id == id) else { return };
         let closing = session.machine.closing();
-        if session.flags.blocked || (!session.flags.dirty && closing.is_none()) {
-            return;
-        }
-        session.flags.dirty = false;
-        let end = self.write(session).err().or_else(|| {
-            let done = session.out.pending().is_empty() && session.transport.pending() == 0;
-            closing.filter(|_| done)
-        });
+        let end = if session.flags.blocked {
+            session.machine.wrote(self.now.get(), 0, session.left()).err()
+        } else if std::mem::take(&mut session.flags.dirty) || closing.is_some() {
+            let written = self.write(session).err();
+            written.or_else(|| closing.filter(|_| session.left() == 0))
+        } else {
+            None
+        };
         drop(sessions);
         end.into_iter().for_each(|reason| self.close_now(id, reason));
     }
@@ -157,15 +157,6 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         session.flags.dirty = true;
         drop(sessions);
         self.flush_one(slot, id);
-    }
-
-    /// Whether more is queued for a full socket than may be.
-    fn judge(&self, slot: u32, id: ConnId) {
-        let now = self.now.get();
-        let verdict = self.session(slot, id, |s| s.machine.wrote(now, 0, s.left()));
-        if let Some(Err(reason)) = verdict {
-            self.close_now(id, reason);
-        }
     }
 
     /// Writes until everything is gone or the socket is full.
@@ -215,6 +206,12 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         spare.into_iter().for_each(|spare| self.keep_spare(spare));
     }
 
+    /// The last the peer hears, behind all that is queued.
+    fn goodbye(&self, session: &mut Session<M, D>) {
+        self.wrap(session);
+        session.transport.goodbye();
+    }
+
     fn linger(&self, mut socket: Socket) {
         if socket.finish().is_err() {
             return;
@@ -230,7 +227,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
 
 impl<M, D> Session<M, D> {
     /// Bytes queued that the socket has not accepted.
-    fn left(&self) -> usize {
+    pub(super) fn left(&self) -> usize {
         self.out.pending().len().saturating_add(self.transport.pending())
     }
 }
