@@ -11,7 +11,7 @@ use yumen::proto::{ConnId, Layout, RouteId, UserId, Width};
 type Case = fn(u64);
 
 /// Every case, in the order of the table.
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 12] = [
     ("packet_encode_64", |n| packet_encode(64, n)),
     ("packet_encode_1k", |n| packet_encode(1024, n)),
     ("packet_decode_64", |n| packet_decode(64, n)),
@@ -22,6 +22,8 @@ const CASES: [(&str, Case); 10] = [
     ("push_decode_1k", |n| frame_decode(&push(&packet(1024)), n)),
     ("multicast_100_encode_64", |n| frame_encode(&multicast(&ids(), &packet(64)), n)),
     ("multicast_100_decode_64", |n| frame_decode(&multicast(&ids(), &packet(64)), n)),
+    ("route_lookup", route_lookup),
+    ("session_lookup", session_lookup),
 ];
 
 /// Larger than any frame here.
@@ -116,5 +118,23 @@ fn frame_decode(command: &Command<'_>, iterations: u64) {
         {
             black_box(targets.iter().fold(0_i64, i64::wrapping_add));
         }
+    }
+}
+
+/// A route of a gate's table, and the next node of those that serve it.
+fn route_lookup(iterations: u64) {
+    let mut find = yumen::gate::probe::route();
+    for n in 0..iterations {
+        let id = i32::try_from(n % 200).unwrap_or_default();
+        assert!(black_box(find(black_box(id))), "every one of 200 routes is served");
+    }
+}
+
+/// The connection of a user of a gate.
+fn session_lookup(iterations: u64) {
+    let mut find = yumen::gate::probe::session();
+    for n in 0..iterations {
+        let user = i64::try_from(n % 10_000).unwrap_or_default();
+        assert!(black_box(find(black_box(user.wrapping_add(1)))), "every user is here");
     }
 }

@@ -14,8 +14,9 @@ use crate::{
     node::{Node, workers::Workers},
 };
 use running::Running;
-use std::{future::Future, io};
+use std::{future::Future, io, sync::Arc};
 use yumen_core::{locator::LocatorError, registry::RegistryError};
+use yumen_net::acceptor::Counts;
 use yumen_proto::{id::InstanceId, link::Kind};
 
 /// A component that an [`App`] can run.
@@ -90,6 +91,7 @@ struct Group {
 #[derive(Debug)]
 struct Front {
     doorways: Vec<Doorway>,
+    counts: Arc<Counts>,
     gates: Vec<InstanceId>,
 }
 
@@ -131,9 +133,9 @@ impl App {
     fn take_in(&mut self, part: Part) -> (Cluster, Vec<Member>) {
         match part {
             Part::Node(node) => node.into_parts(),
-            Part::Gate(Gate { cluster, members, doorways, .. }) => {
+            Part::Gate(Gate { cluster, members, doorways, counts, .. }) => {
                 let gates = members.iter().map(|member| member.id.clone()).collect();
-                self.fronts.push(Front { doorways, gates });
+                self.fronts.push(Front { doorways, counts, gates });
                 (cluster, members)
             }
         }

@@ -9,36 +9,44 @@ use yumen_core::status::Status;
 
 /// Most requests of one process that are under way.
 const REQUESTS_MAX: usize = 4096;
+/// Most requests that wait for their turn: as many as a gate has users that leave at once.
+const WAITING_MAX: usize = 65_536;
 
 /// Runs requests to plug-ins. Clones share the bound.
 #[derive(Clone, Debug)]
 pub struct Backend {
     runtime: Option<Handle>,
     room: Arc<Semaphore>,
+    line: Arc<Semaphore>,
 }
 
 impl Backend {
     /// Requests run on `runtime`.
     pub fn on(runtime: Handle) -> Self {
-        Self { runtime: Some(runtime), room: Arc::new(Semaphore::new(REQUESTS_MAX)) }
+        Self { runtime: Some(runtime), ..Self::here() }
     }
 
     /// Requests run on the instance itself: for the virtual network, and for backends in memory.
     pub fn here() -> Self {
-        Self { runtime: None, room: Arc::new(Semaphore::new(REQUESTS_MAX)) }
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { runtime: None, room: semaphore(REQUESTS_MAX), line: semaphore(WAITING_MAX) }
     }
 
-    /// Runs `request` and waits for its result. Dropping the future does not stop the request.
+    /// Runs `request`, when it is its turn, and waits for its result. Dropping the future does not stop
+    /// a request that has begun.
     ///
     /// # Errors
-    /// Busy if too many are under way; unavailable if the service runtime has ended.
+    /// Busy if too many wait for their turn; unavailable if the service runtime has ended.
     pub async fn run<T: Send + 'static>(
         &self,
         request: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Status> {
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Ok(in_line) = self.line.try_acquire() else {
             return Err(Status::busy("too many requests to the cluster's stores"));
         };
+        let ended = |_| Status::unavailable("the service runtime has ended");
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(ended)?;
+        drop(in_line);
         let Some(runtime) = &self.runtime else { return Ok(request.await) };
         let running = runtime.spawn(async move {
             let result = request.await;

@@ -11,6 +11,8 @@ mod handle;
 mod listen;
 mod login;
 mod plan;
+#[doc(hidden)]
+pub mod probe;
 mod run;
 mod serve;
 mod sessions;
@@ -38,7 +40,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::mpsc;
-use yumen_net::{limit::Limiter, tcp};
+use yumen_net::{acceptor::Counts, limit::Limiter, tcp};
 use yumen_proto::{
     conn::{Heartbeat, Settings},
     link::Kind,
@@ -51,6 +53,7 @@ pub struct Gate {
     pub(crate) cluster: Cluster,
     pub(crate) members: Vec<Member>,
     pub(crate) doorways: Vec<Doorway>,
+    pub(crate) counts: Arc<Counts>,
     handle: GateHandle,
 }
 
@@ -292,8 +295,9 @@ impl GateBuilder {
                 }),
             });
         }
-        let handle = GateHandle { addresses, inboxes };
-        Gate { cluster: self.cluster, members, doorways, handle }
+        let counts = Arc::new(Counts::default());
+        let handle = GateHandle { addresses, inboxes, counts: Arc::clone(&counts) };
+        Gate { cluster: self.cluster, members, doorways, counts, handle }
     }
 }
 

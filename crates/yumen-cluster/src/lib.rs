@@ -21,5 +21,5 @@ pub mod gate;
 pub mod instance;
 pub mod node;
 pub mod settings;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;

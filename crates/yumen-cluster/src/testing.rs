@@ -109,3 +109,7 @@ impl SimApp {
         self.ended.borrow_mut().drain(..).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "testing/tests.rs"]
+mod tests;

@@ -363,12 +363,7 @@ impl Links {
     }
 
     /// Ties this instance to one on another thread.
-    fn adopt(
-        self: &Rc<Self>,
-        peer: (&InstanceId, Kind),
-        near: Near,
-        end: NearEnd,
-    ) -> LinkId {
+    fn adopt(self: &Rc<Self>, peer: (&InstanceId, Kind), near: Near, end: NearEnd) -> LinkId {
         let link = self.reserve();
         self.settle(link, peer, Carrier::Near(near));
         let this = Rc::clone(self);

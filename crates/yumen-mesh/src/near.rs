@@ -206,7 +206,8 @@ impl NearEnd {
             loop {
                 self.deliver(&control, links, link, usize::MAX);
                 control.clear();
-                at = self.deliver(data.get(at..).unwrap_or_default(), links, link, BATCH_LEN)
+                at = self
+                    .deliver(data.get(at..).unwrap_or_default(), links, link, BATCH_LEN)
                     .saturating_add(at);
                 links.batch_end();
                 if at >= data.len() {

@@ -218,11 +218,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
 
     /// Borrows one connection for `f`, which must not call user code or the driver. What it appends
     /// to `Out` is written at the end of the batch. `None` if the connection is gone.
-    pub fn with<T>(
-        &self,
-        id: ConnId,
-        f: impl FnOnce(&mut M, &mut Out, &mut D) -> T,
-    ) -> Option<T> {
+    pub fn with<T>(&self, id: ConnId, f: impl FnOnce(&mut M, &mut Out, &mut D) -> T) -> Option<T> {
         let slot = self.slot(id)?;
         self.session(slot, id, |s| f(&mut s.machine, &mut s.out, &mut s.data))
     }

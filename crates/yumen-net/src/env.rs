@@ -157,7 +157,7 @@ impl Dice {
 
     /// A duration from half of `pause` to all of it: jitter for back-offs.
     pub fn jitter(&self, pause: Duration) -> Duration {
-        let half = pause / 2;
+        let half = pause.checked_div(2).unwrap_or_default();
         let spread = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
         half.saturating_add(Duration::from_nanos(self.below(spread.saturating_add(1))))
     }

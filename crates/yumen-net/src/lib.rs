@@ -9,6 +9,9 @@
 #![cfg_attr(
     test,
     allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
         clippy::indexing_slicing,
         clippy::arithmetic_side_effects,
         clippy::as_conversions,

@@ -138,3 +138,100 @@ impl Drop for Owner {
         }
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::Sim;
+    use std::time::Duration;
+
+    #[test]
+    fn a_task_that_ends_is_forgotten() {
+        Sim::run(1, async |sim| {
+            let env = sim.env();
+            for _ in 0..100 {
+                env.spawn.local(async {});
+            }
+            assert_eq!(env.spawn.len(), 100);
+            env.spawn.idle().await;
+            assert!(env.spawn.is_empty());
+        });
+    }
+
+    #[test]
+    fn no_task_outlives_its_instance() {
+        Sim::run(1, async |sim| {
+            let env = sim.env();
+            let kept = Rc::new(());
+            for _ in 0..10 {
+                let kept = Rc::clone(&kept);
+                env.spawn.local(async move {
+                    std::future::pending::<()>().await;
+                    drop(kept);
+                });
+            }
+            tokio::task::yield_now().await;
+            env.spawn.abort_all();
+            env.spawn.idle().await;
+            assert_eq!((env.spawn.len(), Rc::strong_count(&kept)), (0, 1));
+        });
+    }
+
+    #[test]
+    fn a_task_may_be_ended_by_its_handle() {
+        Sim::run(1, async |sim| {
+            let env = sim.env();
+            let first = env.spawn.local(std::future::pending());
+            let done = Rc::new(Cell::new(false));
+            let set = Rc::clone(&done);
+            env.spawn.local(async move { set.set(true) });
+            first.abort();
+            env.spawn.idle().await;
+            assert!(done.get());
+        });
+    }
+
+    #[test]
+    fn a_frozen_instance_is_not_polled_and_goes_on_after_the_thaw() {
+        Sim::run(1, async |sim| {
+            let env = sim.env();
+            let ticks = Rc::new(Cell::new(0));
+            let (clock, seen) = (env.clock.clone(), Rc::clone(&ticks));
+            env.spawn.local(async move {
+                for _ in 0..3 {
+                    clock.sleep(Duration::from_secs(1)).await;
+                    seen.set(seen.get() + 1);
+                }
+            });
+            env.spawn.freeze();
+            env.clock.sleep(Duration::from_secs(10)).await;
+            assert_eq!((ticks.get(), env.spawn.len()), (0, 1));
+            env.spawn.thaw();
+            env.spawn.idle().await;
+            assert_eq!(ticks.get(), 3);
+        });
+    }
+
+    #[test]
+    fn a_frozen_instance_can_be_ended() {
+        Sim::run(1, async |sim| {
+            let env = sim.env();
+            env.spawn.local(std::future::pending());
+            env.spawn.freeze();
+            tokio::task::yield_now().await;
+            env.spawn.abort_all();
+            env.spawn.idle().await;
+        });
+    }
+
+    #[test]
+    fn a_panic_in_our_own_task_is_reported_also_to_who_asks_later() {
+        Sim::run(1, async |sim| {
+            let env = sim.env();
+            env.spawn.local(async { panic!("expected by this test") });
+            env.spawn.crashed().await;
+            env.spawn.crashed().await;
+            assert!(env.spawn.is_empty());
+        });
+    }
+}

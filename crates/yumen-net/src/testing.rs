@@ -44,21 +44,37 @@ impl Sim {
             .start_paused(true)
             .build_local(tokio::runtime::LocalOptions::default())
             .expect("a runtime for the test");
-        let dice = Dice::seeded(seed);
-        let listeners = RefCell::default();
-        let net = Rc::new(SimNet { dice: dice.clone(), listeners, room: 64 * 1024 });
-        let done = std::panic::AssertUnwindSafe(|| runtime.block_on(test(Self { dice, net })));
+        let sim = Self::seeded(seed);
+        let done = std::panic::AssertUnwindSafe(|| runtime.block_on(test(sim)));
         std::panic::catch_unwind(done).unwrap_or_else(|why| {
             tell_seed(seed);
             std::panic::resume_unwind(why)
         })
     }
 
+    /// A network for a runtime of the caller's: a `LocalRuntime` whose time is paused.
+    pub fn seeded(seed: u64) -> Self {
+        Self::new(seed, true)
+    }
+
+    /// As [`Sim::seeded`], but no read is cut: for measurements.
+    pub fn smooth(seed: u64) -> Self {
+        Self::new(seed, false)
+    }
+
+    fn new(seed: u64, cuts: bool) -> Self {
+        let dice = Dice::seeded(seed);
+        let listeners = RefCell::default();
+        let net = Rc::new(SimNet { dice: dice.clone(), listeners, room: 64 * 1024, cuts });
+        Self { dice, net }
+    }
+
     /// An environment for one instance: shared network and time, own tasks, own dice.
     pub fn env(&self) -> Env {
+        let net: Rc<dyn Net> = self.net.clone();
         Env {
             clock: Clock::paused(),
-            net: Rc::clone(&self.net) as Rc<dyn Net>,
+            net,
             dice: Dice::seeded(self.dice.roll()),
             spawn: Spawn::default(),
         }
@@ -79,6 +95,7 @@ struct SimNet {
     dice: Dice,
     listeners: RefCell<BTreeMap<String, mpsc::Sender<Socket>>>,
     room: usize,
+    cuts: bool,
 }
 
 impl Net for SimNet {
@@ -94,7 +111,7 @@ impl Net for SimNet {
         Box::pin(async move {
             let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
             let tx = self.listeners.borrow().get(addr).cloned().ok_or_else(refused)?;
-            let (near, far) = pair(self.room, &self.dice);
+            let (near, far) = cut_pair(self.room, &self.dice, self.cuts);
             tx.send(far).await.map_err(|_| refused())?;
             Ok(near)
         })
@@ -121,10 +138,15 @@ impl Listener for SimListener {
 
 /// Two connected sockets, each direction holding up to `room` bytes.
 pub fn pair(room: usize, dice: &Dice) -> (Socket, Socket) {
+    cut_pair(room, dice, true)
+}
+
+fn cut_pair(room: usize, dice: &Dice, cuts: bool) -> (Socket, Socket) {
     let pipe = || Rc::new(RefCell::new(Pipe { room, ..Pipe::default() }));
     let (up, down) = (pipe(), pipe());
     let end = |read: &Rc<RefCell<Pipe>>, write: &Rc<RefCell<Pipe>>| {
-        let end = End { read: Rc::clone(read), write: Rc::clone(write), dice: dice.clone() };
+        let (read, write) = (Rc::clone(read), Rc::clone(write));
+        let end = End { read, write, dice: dice.clone(), cuts };
         Socket::Virtual(Box::new(end))
     };
     (end(&down, &up), end(&up, &down))
@@ -152,6 +174,7 @@ struct End {
     read: Rc<RefCell<Pipe>>,
     write: Rc<RefCell<Pipe>>,
     dice: Dice,
+    cuts: bool,
 }
 
 impl Stream for End {
@@ -165,7 +188,7 @@ impl Stream for End {
             return Poll::Pending;
         }
         let ready = pipe.bytes.len().min(space.len());
-        let cut = self.dice.below(4) == 0; // now and then only a part arrives
+        let cut = self.cuts && self.dice.below(4) == 0; // now and then only a part arrives
         let some = u64::try_from(ready).unwrap_or(u64::MAX);
         let part = usize::try_from(self.dice.below(some)).unwrap_or(0).saturating_add(1);
         let n = if cut { part } else { ready };

@@ -53,9 +53,15 @@ pub struct Link {
 
 enum State {
     /// A server waits for the request.
-    Greeting { options: Arc<Options>, until: Instant },
+    Greeting {
+        options: Arc<Options>,
+        until: Instant,
+    },
     /// A client waits for the answer to its request.
-    Dialing { accept: String, until: Instant },
+    Dialing {
+        accept: String,
+        until: Instant,
+    },
     Open(Box<WebSocketContext>),
     /// The handshake was refused, or a close frame went either way.
     Done,
@@ -203,8 +209,7 @@ impl Link {
             return None;
         }
         self.wire.borrow_from(pool);
-        while let Some(packet) =
-            packet_len(out.pending()).and_then(|len| out.pending().get(..len))
+        while let Some(packet) = packet_len(out.pending()).and_then(|len| out.pending().get(..len))
             && !packet.is_empty()
         {
             let wire = self.wire.buffer();

@@ -21,7 +21,7 @@ use yumen_core::{
     locator::{Incarnation, LocatorError, RENEW_INTERVAL},
     watch::WatchSender,
 };
-use yumen_net::acceptor::{self, Counts, Door, Entrance};
+use yumen_net::acceptor::{self, Door, Entrance};
 use yumen_proto::{id::InstanceId, link::Kind};
 
 /// One instance that was started.
@@ -29,6 +29,8 @@ struct Live {
     cluster: Cluster,
     record: Instance,
     incarnation: Arc<WatchSender<Incarnation>>,
+    /// It has ended by itself.
+    over: bool,
 }
 
 /// The instances of one process.
@@ -140,7 +142,8 @@ impl Running {
             .map_err(|source| AppError::Registry { id: id.clone(), source })?;
         let renewing = renew(cluster.clone(), id.clone(), life, Arc::clone(&incarnation));
         self.renewing.spawn(renewing);
-        self.live.insert(id, Live { cluster: cluster.clone(), record, incarnation });
+        let cluster = cluster.clone();
+        self.live.insert(id, Live { cluster, record, incarnation, over: false });
         Ok(())
     }
 
@@ -148,10 +151,9 @@ impl Running {
     fn open(&mut self, front: Front) {
         let known = front.gates.iter().filter_map(|gate| self.doors.get(gate));
         let entrances: Vec<_> = known.map(|(entrance, _)| entrance.clone()).collect();
-        let counts = Arc::new(Counts::default());
         for (index, doorway) in front.doorways.into_iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
-            let (limiter, counts) = (doorway.limiter, Arc::clone(&counts));
+            let (limiter, counts) = (doorway.limiter, Arc::clone(&front.counts));
             let accept =
                 acceptor::accept(doorway.listener, index, limiter, entrances.clone(), counts);
             self.acceptors.spawn(accept);
@@ -173,7 +175,12 @@ impl Running {
     fn ended(&mut self, report: Option<Report>) -> Result<(), AppError> {
         self.started = self.started.saturating_sub(1);
         let Some((id, result)) = report else { return Ok(()) };
+        self.live.get_mut(&id).into_iter().for_each(|live| live.over = true);
         result.map_err(|source| AppError::Instance { id, source })
+    }
+
+    fn nodes_left(&self) -> usize {
+        self.live.values().filter(|live| !is_gate(live.record.kind) && !live.over).count()
     }
 
     /// Stops everything: tells the cluster, then the gates, then the nodes.
@@ -190,10 +197,9 @@ impl Running {
         }
         self.doors.clear();
         self.threads.clear(); // a thread ends with its last instance
-        let nodes = self.live.values().filter(|live| !is_gate(live.record.kind)).count();
         self.stop_gates.send(true);
         let mut result = Ok(());
-        while self.started > nodes {
+        while self.started > self.nodes_left() {
             let report = self.ended.recv().await;
             result = result.and(self.ended(report));
         }
@@ -203,7 +209,7 @@ impl Running {
             result = result.and(self.ended(report));
         }
         self.renewing.shutdown().await;
-        for (id, Live { cluster, record, incarnation }) in &self.live {
+        for (id, Live { cluster, record, incarnation, .. }) in &self.live {
             let life = incarnation.watch().current();
             if let Err(error) = cluster.locator().close(id, life).await {
                 tracing::warn!(%id, %error, "the locator did not take the end; it will time out");

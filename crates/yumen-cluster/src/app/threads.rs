@@ -34,7 +34,12 @@ pub(super) fn start(
 
 fn host(mut runtime: Builder, mut starts: mpsc::Receiver<Start>, reports: &mpsc::Sender<Report>) {
     let Ok(runtime) = runtime.enable_all().build_local(LocalOptions::default()) else {
-        return; // whoever waits for `ready` finds its sender gone
+        // Out of descriptors, most likely: whoever waits for these instances has to know.
+        while let Some((_, ties)) = starts.blocking_recv() {
+            let report = (ties.id, Err(InstanceError::ThreadLost));
+            let _nobody_listens = reports.blocking_send(report);
+        }
+        return;
     };
     let neighbours = Rc::new(Neighbours::default());
     runtime.block_on(async {

@@ -11,7 +11,7 @@ use super::{
 };
 use std::{rc::Rc, sync::Arc, time::Duration};
 use yumen_core::{cluster::Event, locator::Role, status::Code};
-use yumen_mesh::{LinkId, Unsent};
+use yumen_mesh::Unsent;
 use yumen_net::driver::{Service, Turn};
 use yumen_proto::{
     conn::{CloseReason, Now, ServerConn, ServerEvent},
@@ -34,7 +34,8 @@ const UNROUTABLE: Refusal = Refusal(Code::UNROUTABLE, "no node serves this route
 const INTERNAL: Refusal = Refusal(Code::ILLEGAL_REQUEST, "clients may not send this route");
 const ANONYMOUS: Refusal = Refusal(Code::UNAUTHORIZED, "this route needs a login");
 const NOT_BOUND: Refusal = Refusal(Code::NOT_BOUND, "the user is bound to no node for this route");
-const NO_ANSWER: Refusal = Refusal(Code::UNAVAILABLE, "where the user is bound cannot be found out");
+const NO_ANSWER: Refusal =
+    Refusal(Code::UNAVAILABLE, "where the user is bound cannot be found out");
 const NO_NODE: Refusal = Refusal(Code::UNAVAILABLE, "no node takes this route now");
 const NODE_GONE: Refusal = Refusal(Code::UNAVAILABLE, "the node is gone");
 const STOPPING: Refusal = Refusal(Code::UNAVAILABLE, "the gate is stopping");
@@ -70,14 +71,16 @@ impl Service<ServerConn, Session> for Front {
             ServerEvent::Announced => return Turn::Go,
             ServerEvent::Message(data) => data,
         };
-        match self.0.forward(conn, &data) {
-            Ok(Turn::Go) => self.0.turn(),
-            Ok(turn) => turn,
-            Err(refusal) => {
-                self.0.refuse(conn, &data, refusal);
-                self.0.turn()
-            }
+        let refusal = match self.0.forward(conn, &data) {
+            Ok(Turn::Go) => None,
+            Ok(turn) => return turn, // it comes again, and is counted then
+            Err(refusal) => Some(refusal),
+        };
+        bump(&self.0.stats.messages_in);
+        if let Some(refusal) = refusal {
+            self.0.refuse(conn, &data, refusal);
         }
+        self.0.turn()
     }
 
     fn on_batch_end(&self) {
@@ -107,7 +110,6 @@ impl Hall {
 
     /// Gives a message to its node.
     fn forward(self: &Rc<Self>, conn: ConnId, data: &Data<'_>) -> Result<Turn, Refusal> {
-        bump(&self.stats.messages_in);
         let table = Rc::clone(&self.table.borrow());
         let route = table.route(data.route).ok_or(UNROUTABLE)?;
         if route.rules.internal {
@@ -196,6 +198,9 @@ impl Hall {
         data: &Data<'_>,
     ) -> Result<(), Refusal> {
         let link = self.link(member).ok_or(NODE_GONE)?;
+        if self.owes_events(link) {
+            return Err(BUSY); // an event of this very connection may be among them
+        }
         let command = Command::Deliver { conn, user, packet: data.raw };
         match self.links.send(link, Frame::Request { seq: 0, command }) {
             Ok(()) => Ok(()),
@@ -221,31 +226,16 @@ impl Hall {
             let waits = session.wait != Wait::Shedding;
             if waits {
                 session.wait = Wait::Room(self.began.get());
+                let rate = session.more.as_mut().and_then(|more| more.rate.as_mut());
+                rate.into_iter().for_each(Bucket::give_back);
             }
             waits
         });
         if waits != Some(true) {
             return false;
         }
-        let mut lanes = self.lanes.borrow_mut();
-        match lanes.iter_mut().find(|(known, _)| *known == link) {
-            Some((_, conns)) => conns.push(conn),
-            None => {
-                lanes.push((link, vec![conn]));
-                let this = Rc::clone(self);
-                self.env.spawn.local(async move { this.serve_lane(link).await });
-            }
-        }
+        self.at_lane(link, |lane| lane.conns.push(conn));
         true
-    }
-
-    async fn serve_lane(&self, link: LinkId) {
-        self.links.room(link).await;
-        let mut lanes = self.lanes.borrow_mut();
-        let at = lanes.iter().position(|(known, _)| *known == link);
-        let conns = at.map(|at| lanes.swap_remove(at).1);
-        drop(lanes);
-        conns.into_iter().flatten().for_each(|conn| self.go_on(conn));
     }
 
     /// A node has finished so many bytes of a session's messages.
@@ -261,8 +251,11 @@ impl Hall {
         let room = self.driver.with(conn, |_, _, session| {
             session.in_flight = session.in_flight.saturating_sub(bytes);
             let room = session.in_flight <= low;
-            if room && session.wait == Wait::Shedding {
-                session.wait = Wait::No;
+            match session.wait {
+                Wait::Shedding if room => session.wait = Wait::No,
+                // Progress, though not enough yet: it may wait on.
+                Wait::Room(_) if !room => session.wait = Wait::Room(self.driver.now().mono),
+                Wait::No | Wait::Answer | Wait::Room(_) | Wait::Shedding => {}
             }
             room && matches!(session.wait, Wait::Room(_))
         });
@@ -288,8 +281,7 @@ impl Hall {
         (route, seq): (yumen_proto::id::RouteId, i32),
         reply: &StatusReply<'_>,
     ) {
-        let told =
-            self.driver.with(conn, |machine, out, _| machine.status(route, seq, reply, out));
+        let told = self.driver.with(conn, |machine, out, _| machine.status(route, seq, reply, out));
         bump(if told == Some(true) { &self.stats.statuses } else { &self.stats.statuses_unsent });
     }
 
@@ -297,7 +289,7 @@ impl Hall {
     fn locate(self: &Rc<Self>, conn: ConnId, user: UserId, group: &Arc<str>) {
         let (this, group) = (Rc::clone(self), Arc::clone(group));
         self.env.spawn.local(async move {
-            let bound = this.find_node(user, &group).await;
+            let bound = this.find_node(conn, user, &group).await;
             this.driver.with(conn, |_, _, session| {
                 if session.user() == Some(user) {
                     session.set_bound(&group, bound);
@@ -307,13 +299,21 @@ impl Hall {
         });
     }
 
-    async fn find_node(&self, user: UserId, group: &Arc<str>) -> Bound {
+    /// What would make an answer about this user's node outdated: its own moves, and losses of whole
+    /// instances or of events. Moves of others do not, or nobody would get through a rush of logins.
+    fn moves_of(&self, conn: ConnId) -> (u64, u32) {
+        let moves = |session: &mut Session| session.login.as_ref().map_or(0, |login| login.moves);
+        let own = self.driver.with(conn, |_, _, session| moves(session));
+        (self.upheavals.get(), own.unwrap_or(0))
+    }
+
+    async fn find_node(&self, conn: ConnId, user: UserId, group: &Arc<str>) -> Bound {
         for _ in 0..3 {
-            let moves = self.moves.get();
+            let moves = self.moves_of(conn);
             let (locator, role) = (Arc::clone(&self.locator), Role::Node(Arc::clone(group)));
             let found = self.backend.run(async move { locator.find(user, &role).await }).await;
             match found {
-                Ok(Ok(_)) if moves != self.moves.get() => {} // overtaken
+                Ok(Ok(_)) if moves != self.moves_of(conn) => {} // overtaken
                 Ok(Ok(Some(located))) => return Bound::To(located.place.instance),
                 Ok(Ok(None)) => return Bound::Nowhere,
                 Ok(Err(error)) => {

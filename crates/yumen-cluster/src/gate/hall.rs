@@ -5,6 +5,7 @@
 
 use super::{
     handle::Ask,
+    login::Claims,
     plan::Plan,
     sessions::{Bound, Index, Session, Wait},
     stats::{Stats, bump},
@@ -13,6 +14,7 @@ use super::{
 use crate::backend::Backend;
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,7 +26,7 @@ use yumen_core::{
     registry::Registry,
     watch::Watch,
 };
-use yumen_mesh::{LinkId, Links};
+use yumen_mesh::{LinkId, Links, Unsent};
 use yumen_net::{
     driver::{Driver, Transport},
     env::Env,
@@ -37,6 +39,8 @@ use yumen_proto::{
     link::{Command, Frame},
 };
 
+/// Most events that wait for one full lane; more are lost and counted.
+const EVENTS_MAX: usize = 65_536;
 /// How long a session may wait for room before what it sends is refused.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -57,17 +61,32 @@ pub(super) struct Hall {
     pub(super) stats: Stats,
     /// Sessions that wait for room, since when is with them.
     pub(super) waiting: RefCell<Vec<ConnId>>,
-    /// Sessions that wait for a lane.
-    pub(super) lanes: RefCell<Vec<(LinkId, Vec<ConnId>)>>,
+    /// Lanes that are full, and what waits for them.
+    pub(super) lanes: RefCell<Vec<Lane>>,
     /// Bytes given to nodes that they have not finished, of all sessions.
     pub(super) in_flight: Cell<u64>,
     /// When the batch began, and messages since the clock was read.
     pub(super) began: Cell<Instant>,
     pub(super) unclocked: Cell<u32>,
     pub(super) stopping: Cell<bool>,
-    /// Moves of users seen: an answer of the locator that one has overtaken is asked again.
-    pub(super) moves: Cell<u64>,
+    /// Lives of instances that ended, and losses of the locator's events: what makes every answer of
+    /// the locator that is still on its way outdated.
+    pub(super) upheavals: Cell<u64>,
+    /// Users whose logins are under way here, and what other gates have claimed meanwhile.
+    pub(super) claims: RefCell<Claims>,
 }
+
+/// A lane to a node that is full.
+pub(super) struct Lane {
+    link: LinkId,
+    /// Sessions that are not read until it has room.
+    pub(super) conns: Vec<ConnId>,
+    /// Events that go first: a node must hear of every end.
+    events: VecDeque<Happened>,
+}
+
+/// An event of a connection.
+type Happened = (Event, ConnId, Option<UserId>);
 
 /// What the driver and the links call.
 pub(super) struct Front(pub(super) Rc<Hall>);
@@ -78,7 +97,12 @@ impl Hall {
     }
 
     /// Takes over a client's socket.
-    pub(super) fn accept(&self, socket: Socket, peer: std::net::SocketAddr, place: (u16, Option<Permit>)) {
+    pub(super) fn accept(
+        &self,
+        socket: Socket,
+        peer: std::net::SocketAddr,
+        place: (u16, Option<Permit>),
+    ) {
         let (listener, permit) = place;
         let Some(listen) = self.plan.listens.get(usize::from(listener)) else { return };
         let now = self.env.clock.now();
@@ -106,23 +130,99 @@ impl Hall {
     }
 
     /// Sends an event of a connection to every node that wants it, in order with its messages.
-    pub(super) fn trigger(&self, event: Event, conn: ConnId, user: Option<UserId>) {
+    pub(super) fn trigger(self: &Rc<Self>, event: Event, conn: ConnId, user: Option<UserId>) {
         let table = Rc::clone(&self.table.borrow());
         let mut told = false;
         for member in table.members().iter().filter(|member| member.events.contains(&event)) {
-            let command = Command::Trigger { event, conn, user };
-            let sent = self
-                .link(member)
-                .and_then(|link| self.links.send(link, Frame::Request { seq: 0, command }).ok());
-            told |= sent.is_some();
-            if sent.is_none() {
+            told = true;
+            let sent = self.link(member).map(|link| self.tell_node(link, (event, conn, user)));
+            if sent != Some(true) {
                 bump(&self.stats.events_lost);
             }
         }
         if !told {
-            bump(&self.stats.events_lost);
+            bump(&self.stats.events_unwanted);
         }
         self.links.flush();
+    }
+
+    /// Sends an event, now or as soon as the lane has room. False if it is lost.
+    fn tell_node(self: &Rc<Self>, link: LinkId, happened: Happened) -> bool {
+        if !self.owes_events(link) {
+            match self.send_event(link, happened) {
+                Err(Unsent::Full) => {}
+                sent => return sent.is_ok(),
+            }
+        }
+        self.at_lane(link, |lane| {
+            let room = lane.events.len() < EVENTS_MAX;
+            lane.events.extend(room.then_some(happened));
+            room
+        })
+    }
+
+    fn send_event(&self, link: LinkId, (event, conn, user): Happened) -> Result<(), Unsent> {
+        let command = Command::Trigger { event, conn, user };
+        self.links.send(link, Frame::Request { seq: 0, command })
+    }
+
+    /// Whether events wait for this lane.
+    pub(super) fn owes_events(&self, link: LinkId) -> bool {
+        let owes = |lane: &Lane| lane.link == link && !lane.events.is_empty();
+        self.lanes.borrow().iter().any(owes)
+    }
+
+    /// Notes what waits for a full lane.
+    pub(super) fn at_lane<T>(self: &Rc<Self>, link: LinkId, f: impl FnOnce(&mut Lane) -> T) -> T {
+        let mut lanes = self.lanes.borrow_mut();
+        if let Some(lane) = lanes.iter_mut().find(|lane| lane.link == link) {
+            return f(lane);
+        }
+        let mut lane = Lane { link, conns: Vec::new(), events: VecDeque::new() };
+        let result = f(&mut lane);
+        lanes.push(lane);
+        let this = Rc::clone(self);
+        self.env.spawn.local(async move { this.serve_lane(link).await });
+        result
+    }
+
+    /// Waits for room, sends the events, then has the sessions read again.
+    async fn serve_lane(&self, link: LinkId) {
+        loop {
+            self.links.room(link).await;
+            if self.settle_events(link) {
+                break;
+            }
+        }
+        let mut lanes = self.lanes.borrow_mut();
+        let at = lanes.iter().position(|lane| lane.link == link);
+        let conns = at.map(|at| lanes.swap_remove(at).conns);
+        drop(lanes);
+        conns.into_iter().flatten().for_each(|conn| self.go_on(conn));
+    }
+
+    /// Sends the events that wait for a lane. False if it is full again.
+    fn settle_events(&self, link: LinkId) -> bool {
+        loop {
+            let next = |lanes: &mut Vec<Lane>| {
+                lanes.iter_mut().find(|lane| lane.link == link)?.events.pop_front()
+            };
+            let Some(happened) = next(&mut self.lanes.borrow_mut()) else { break };
+            match self.send_event(link, happened) {
+                Ok(()) => {}
+                Err(Unsent::Full) => {
+                    let mut lanes = self.lanes.borrow_mut();
+                    let lane = lanes.iter_mut().find(|lane| lane.link == link);
+                    lane.into_iter().for_each(|lane| lane.events.push_front(happened));
+                    drop(lanes);
+                    self.links.flush();
+                    return false;
+                }
+                Err(_) => bump(&self.stats.events_lost),
+            }
+        }
+        self.links.flush();
+        true
     }
 
     /// The link to a node, dialled at its first use.
@@ -146,7 +246,11 @@ impl Hall {
             // Bytes are not kept per node; a count that is too small for a moment harms nobody.
             let waits = self.driver.with(conn, |_, _, session| {
                 session.in_flight = 0;
-                matches!(std::mem::take(&mut session.wait), Wait::Room(_))
+                let waits = matches!(session.wait, Wait::Room(_));
+                if session.wait != Wait::Answer {
+                    session.wait = Wait::No;
+                }
+                waits
             });
             if waits == Some(true) {
                 self.driver.resume(conn);

@@ -3,16 +3,14 @@
 //! Questions travel through a bounded inbox and are answered between two batches, so looking at a gate
 //! never stops it. A gate that has ended answers nothing.
 
-use super::{
-    hall::Hall,
-    sessions::Session,
-    stats::GateStats,
-};
+use super::{hall::Hall, sessions::Session, stats::GateStats};
 use std::{
     net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
+use yumen_net::acceptor::Counts;
 use yumen_proto::{
     conn::{ConnState, ServerConn},
     id::{ConnId, InstanceId, UserId},
@@ -105,6 +103,7 @@ fn describe(hall: &Hall, conn: ConnId) -> Option<SessionInfo> {
 pub struct GateHandle {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) inboxes: Vec<mpsc::Sender<Ask>>,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl GateHandle {
@@ -115,7 +114,11 @@ impl GateHandle {
 
     /// What all instances together have counted. Instances that have ended are missing.
     pub async fn stats(&self) -> GateStats {
-        let mut sum = GateStats::default();
+        let mut sum = GateStats {
+            refused: self.counts.refused.load(Ordering::Relaxed),
+            accept_errors: self.counts.errors.load(Ordering::Relaxed),
+            ..GateStats::default()
+        };
         for inbox in &self.inboxes {
             let (reply, answer) = oneshot::channel();
             if inbox.send(Ask::Stats(reply)).await.is_ok()
@@ -141,4 +144,3 @@ impl GateHandle {
         all
     }
 }
-

@@ -3,9 +3,17 @@
 //! The locator decides who has a user: the newest claim. A gate that hears of a newer claim than its
 //! own, from itself or from elsewhere, applies its policy to the connection that lost (W-40).
 
-use super::{hall::Hall, plan::DuplicateLogin, serve::Asker, sessions::{Bound, Login}, stats::bump};
+use super::{
+    hall::Hall,
+    plan::DuplicateLogin,
+    serve::Asker,
+    sessions::{Bound, Login},
+    stats::bump,
+};
+use rustc_hash::FxHashMap;
 use std::{rc::Rc, sync::Arc};
 use yumen_core::{
+    Code,
     cluster::Event,
     locator::{Claim, Located, LocatorError, Moved, Moves, Role},
 };
@@ -14,6 +22,46 @@ use yumen_proto::{
     id::{ConnId, Epoch, UserId},
     link::{Reply, code},
 };
+
+/// What a login is answered that the policy refuses, or that a later one has overtaken.
+const TAKEN: u16 = Code::ILLEGAL_INVOKE.0;
+
+/// Users whose logins are under way on one gate instance. While this gate waits for the answer to its
+/// claim, news of a newer claim elsewhere finds nobody logged in here: it is kept until then.
+#[derive(Debug, Default)]
+pub(super) struct Claims(FxHashMap<UserId, Pending>);
+
+#[derive(Debug, Default)]
+struct Pending {
+    count: usize,
+    /// The newest claim of another gate.
+    elsewhere: Option<Epoch>,
+}
+
+impl Claims {
+    fn begin(&mut self, user: UserId) {
+        let pending = self.0.entry(user).or_default();
+        pending.count = pending.count.saturating_add(1);
+    }
+
+    /// Another gate has the user.
+    fn elsewhere(&mut self, user: UserId, epoch: Epoch) {
+        if let Some(pending) = self.0.get_mut(&user) {
+            pending.elsewhere = pending.elsewhere.max(Some(epoch));
+        }
+    }
+
+    /// A login has its answer: the newest claim that was made elsewhere meanwhile.
+    fn end(&mut self, user: UserId) -> Option<Epoch> {
+        let pending = self.0.get_mut(&user)?;
+        let elsewhere = pending.elsewhere;
+        pending.count = pending.count.saturating_sub(1);
+        if pending.count == 0 {
+            self.0.remove(&user);
+        }
+        elsewhere
+    }
+}
 
 impl Hall {
     /// A node binds a user to a connection.
@@ -33,9 +81,13 @@ impl Hall {
             && self.is_elsewhere(conn, user).await
         {
             bump(&self.stats.duplicates);
-            return code::INTERNAL;
+            return TAKEN;
         }
-        let epoch = match self.claim(user).await {
+        let upheavals = self.upheavals.get();
+        self.claims.borrow_mut().begin(user);
+        let claimed = self.claim(user).await;
+        let elsewhere = self.claims.borrow_mut().end(user);
+        let epoch = match claimed {
             Ok(claim) => claim.epoch,
             Err(code) => return code,
         };
@@ -43,13 +95,18 @@ impl Hall {
             self.release(user, epoch);
             return code::NOT_FOUND;
         }
+        if elsewhere.is_some_and(|newer| newer > epoch) {
+            bump(&self.stats.duplicates);
+            self.evict(conn); // another gate's login was later
+            return TAKEN;
+        }
         let known = self.index.borrow().of_user(user).filter(|known| *known != conn);
         if let Some(known) = known {
             let newer = self.live(known, |s| s.login.as_ref().is_some_and(|l| l.epoch > epoch));
             bump(&self.stats.duplicates);
             if newer == Some(true) {
                 self.evict(conn); // this login was overtaken while it was claimed
-                return code::INTERNAL;
+                return TAKEN;
             }
             self.index.borrow_mut().clear_user(user, known);
             self.evict(known);
@@ -57,6 +114,11 @@ impl Hall {
         self.set_login(conn, user, epoch);
         bump(&self.stats.binds);
         self.trigger(Event::Reconnect, conn, Some(user));
+        if upheavals != self.upheavals.get() {
+            // News of a claim elsewhere may have been lost while this one was made.
+            let this = Rc::clone(self);
+            self.env.spawn.local(async move { this.check_user(user).await });
+        }
         code::OK
     }
 
@@ -93,7 +155,7 @@ impl Hall {
             machine.bound(now);
             let same = session.login.take_if(|login| login.user == user);
             let nodes = same.map_or(Vec::new(), |login| login.nodes);
-            let login = Box::new(Login { user, epoch, since: now.mono, nodes });
+            let login = Box::new(Login { user, epoch, since: now.mono, nodes, moves: 0 });
             session.login.replace(login).map(|old| (old.user, old.epoch))
         });
         let mut index = self.index.borrow_mut();
@@ -149,10 +211,12 @@ impl Hall {
     /// Follows the changes of place.
     pub(super) async fn follow_moves(self: &Rc<Self>, mut moves: Moves) {
         while let Some(moved) = moves.next().await {
-            self.moves.set(self.moves.get().wrapping_add(1));
             match moved {
                 Moved::Claimed { user, place, epoch } => match &place.role {
-                    Role::Gate if place != self.me => self.lost_to(user, epoch),
+                    Role::Gate if place != self.me => {
+                        self.claims.borrow_mut().elsewhere(user, epoch);
+                        self.lost_to(user, epoch);
+                    }
                     Role::Gate => {}
                     Role::Node(group) => {
                         self.moved_node(user, group, Bound::To(place.instance.clone()));
@@ -163,8 +227,12 @@ impl Hall {
                         self.moved_node(user, group, Bound::Unknown);
                     }
                 }
-                Moved::Closed { instance, .. } => self.forget_nodes(Some(&instance)),
+                Moved::Closed { instance, .. } => {
+                    self.upheavals.set(self.upheavals.get().wrapping_add(1));
+                    self.forget_nodes(Some(&instance));
+                }
                 _ => {
+                    self.upheavals.set(self.upheavals.get().wrapping_add(1));
                     self.forget_nodes(None);
                     self.check_users().await;
                 }
@@ -176,8 +244,9 @@ impl Hall {
     fn moved_node(&self, user: UserId, group: &Arc<str>, bound: Bound) {
         let Some(conn) = self.index.borrow().of_user(user) else { return };
         self.driver.with(conn, |_, _, session| {
-            let known = session.login.iter_mut().flat_map(|login| &mut login.nodes);
-            for (_, known) in known.filter(|(name, _)| name == group) {
+            let Some(login) = &mut session.login else { return };
+            login.moves = login.moves.wrapping_add(1);
+            for (_, known) in login.nodes.iter_mut().filter(|(name, _)| name == group) {
                 *known = bound.clone();
             }
         });
@@ -200,13 +269,18 @@ impl Hall {
     /// Events were lost: asks about every user.
     async fn check_users(self: &Rc<Self>) {
         for conn in self.driver.ids() {
-            let user = self.live(conn, |session| session.user()).flatten();
-            if let Some(user) = user
-                && let Some(located) = self.gate_of(user).await
-                && located.place != self.me
-            {
-                self.lost_to(user, located.epoch);
+            if let Some(user) = self.live(conn, |session| session.user()).flatten() {
+                self.check_user(user).await;
             }
+        }
+    }
+
+    /// Whether a user that is logged in here has been claimed elsewhere since.
+    async fn check_user(self: &Rc<Self>, user: UserId) {
+        if let Some(located) = self.gate_of(user).await
+            && located.place != self.me
+        {
+            self.lost_to(user, located.epoch);
         }
     }
 }

@@ -32,6 +32,8 @@ use yumen_proto::{
 
 /// Connections taken over at once.
 const ARRIVALS_MAX: usize = 64;
+/// How often the acceptor learns how many connections are left, if none arrive.
+const LOAD_TICK: Duration = Duration::from_secs(1);
 /// How often a draining gate looks whether it is done.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
@@ -68,7 +70,8 @@ pub(super) async fn run(
         began: Cell::new(env.clock.now().mono),
         unclocked: Cell::new(0),
         stopping: Cell::new(false),
-        moves: Cell::new(0),
+        upheavals: Cell::new(0),
+        claims: RefCell::default(),
         env: env.clone(),
         plan,
     });
@@ -84,14 +87,20 @@ pub(super) async fn run(
     env.spawn.local(async move { this.follow_nodes(nodes).await });
     let this = Rc::clone(&hall);
     env.spawn.local(async move { this.answer_all(inbox).await });
-    let admitting = hall.open(door).await?;
-    let _nobody_asked = ready.send(record);
-    let result = tokio::select! {
-        biased;
-        () = env.spawn.crashed() => Err(InstanceError::Crashed),
-        () = async { while !stop.current() && stop.changed().await {} } => Ok(()),
+    let opened = hall.open(door).await;
+    let result = match opened {
+        Err(error) => Err(error),
+        Ok(admitting) => {
+            let _nobody_asked = ready.send(record);
+            let result = tokio::select! {
+                biased;
+                () = env.spawn.crashed() => Err(InstanceError::Crashed),
+                () = async { while !stop.current() && stop.changed().await {} } => Ok(()),
+            };
+            admitting.iter().for_each(AbortHandle::abort);
+            result
+        }
     };
-    admitting.iter().for_each(AbortHandle::abort);
     if result.is_ok() {
         hall.drain().await;
     }
@@ -111,10 +120,8 @@ impl Hall {
         let mut admitting = Vec::new();
         for (index, listen) in self.plan.listens.iter().enumerate() {
             let listener = self.env.net.listen(&listen.addr).await;
-            let listener = listener.map_err(|source| InstanceError::Listen {
-                address: listen.addr.clone(),
-                source,
-            })?;
+            let listener = listener
+                .map_err(|source| InstanceError::Listen { address: listen.addr.clone(), source })?;
             let (this, index) = (Rc::clone(self), u16::try_from(index).unwrap_or(u16::MAX));
             admitting.push(self.env.spawn.local(async move { this.listen(listener, index).await }));
         }
@@ -133,7 +140,13 @@ impl Hall {
     /// Takes over what the acceptor sends.
     async fn admit(&self, mut door: Door) {
         let mut arrivals = Vec::new();
-        while door.next(&mut arrivals, ARRIVALS_MAX).await {
+        loop {
+            tokio::select! {
+                biased;
+                more = door.next(&mut arrivals, ARRIVALS_MAX) => if !more { return },
+                // Those that leave count too, or whoever had most would never get any again.
+                () = self.env.clock.sleep(LOAD_TICK) => {}
+            }
             for arrival in arrivals.drain(..) {
                 let (peer, listener) = (arrival.peer, arrival.listener);
                 if let Ok((socket, permit)) = arrival.settle() {

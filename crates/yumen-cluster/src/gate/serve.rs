@@ -6,7 +6,7 @@
 use super::{
     hall::{Front, Hall},
     sessions::Session,
-    stats::{Stats, bump},
+    stats::{Stats, add, bump},
 };
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc};
 use yumen_core::cluster::Event;
@@ -76,11 +76,20 @@ impl Hall {
         match command {
             Command::Push { target, disconnect, packet } => {
                 let conn = self.index.borrow().conn(target);
-                let pushed = conn.is_some_and(|conn| self.push(conn, packet, disconnect));
+                let pushed = match conn {
+                    Some(conn) => self.push(conn, packet, disconnect),
+                    None => {
+                        bump(&self.stats.undeliverable);
+                        false
+                    }
+                };
                 if pushed { DONE } else { NOT_FOUND }
             }
             Command::Multicast { kind, targets, disconnect, packet } => {
-                self.fan_out(self.resolve(kind, targets), packet, disconnect)
+                let conns = self.resolve(kind, targets);
+                let unknown = targets.len().saturating_sub(conns.len());
+                add(&self.stats.undeliverable, unknown);
+                self.fan_out(conns, packet, disconnect)
             }
             Command::Broadcast { kind, disconnect, packet } => {
                 let conns = match kind {
@@ -176,8 +185,7 @@ impl Hall {
     /// One packet to many: encoded once by its sender, appended to each, written in slices.
     fn fan_out(&self, conns: Vec<ConnId>, packet: &[u8], disconnect: bool) -> Answer {
         let matched = conns.len();
-        let reached =
-            conns.into_iter().filter(|conn| self.push(*conn, packet, disconnect)).count();
+        let reached = conns.into_iter().filter(|conn| self.push(*conn, packet, disconnect)).count();
         let total = u64::try_from(reached).unwrap_or(u64::MAX);
         let code = if reached == 0 && matched > 0 { code::INTERNAL } else { code::OK };
         (code, Reply::Total(total))

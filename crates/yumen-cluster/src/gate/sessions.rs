@@ -42,6 +42,8 @@ pub(crate) struct Login {
     pub(crate) since: Instant,
     /// The nodes the user is known to be bound to, by group.
     pub(crate) nodes: Vec<(Arc<str>, Bound)>,
+    /// Moves of the user between nodes seen: an answer that one has overtaken is asked for again.
+    pub(crate) moves: u32,
 }
 
 /// What is known of a user's binding to a group of nodes.
@@ -99,6 +101,11 @@ impl Bucket {
         }
         self.tokens -= 1.0;
         true
+    }
+
+    /// Gives a token back: the message did not go on after all.
+    pub(crate) fn give_back(&mut self) {
+        self.tokens += 1.0;
     }
 }
 
@@ -229,8 +236,7 @@ impl Index {
 
     /// The channel's connections, in the order of their ids.
     pub(crate) fn subscribers(&self, channel: &str) -> Vec<ConnId> {
-        let mut conns: Vec<_> =
-            self.channels.get(channel).into_iter().flatten().copied().collect();
+        let mut conns: Vec<_> = self.channels.get(channel).into_iter().flatten().copied().collect();
         conns.sort_unstable();
         conns
     }
@@ -282,7 +288,7 @@ mod tests {
         let mut session = Session::new(([127, 0, 0, 1], 1).into(), 0, None, start);
         assert_eq!(session.bound("g"), Bound::Nowhere, "nobody is logged in");
         let (user, epoch, nodes) = (UserId(1), Epoch(1), Vec::new());
-        session.login = Some(Box::new(Login { user, epoch, since: start, nodes }));
+        session.login = Some(Box::new(Login { user, epoch, since: start, nodes, moves: 0 }));
         let group: Arc<str> = "g".into();
         assert_eq!(session.bound("g"), Bound::Unknown);
         session.set_bound(&group, Bound::Nowhere);

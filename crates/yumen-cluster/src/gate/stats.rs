@@ -49,6 +49,10 @@ stats! {
     connections,
     /// Connections with a user now.
     users,
+    /// Connections beyond a listener's limits, closed at once.
+    refused,
+    /// Errors of accepting connections: out of descriptors, mostly.
+    accept_errors,
     /// Connections that have ended.
     closed,
     /// Connections that ended because they were silent.
@@ -85,16 +89,22 @@ stats! {
     statuses,
     /// Refusals that a client could not be told, because it does not know status replies.
     statuses_unsent,
-    /// Packets of nodes for connections or users that are not here.
+    /// Packets of nodes for connections or users that are not here, one for each.
     undeliverable,
-    /// Events of connections that no node wants, or that could not be sent.
+    /// Events of connections that could not be sent to a node that wants them.
     events_lost,
+    /// Events of connections that no node wants.
+    events_unwanted,
     /// Users bound.
     binds,
     /// Duplicate logins resolved.
     duplicates,
     /// Times a session was not read because of what it had in flight.
     held,
+}
+
+pub(crate) fn add(counter: &Cell<u64>, count: usize) {
+    counter.set(counter.get().wrapping_add(u64::try_from(count).unwrap_or(u64::MAX)));
 }
 
 pub(crate) fn bump(counter: &Cell<u64>) {

@@ -174,10 +174,8 @@ mod tests {
 
     #[test]
     fn a_bound_user_is_served_in_any_state_but_only_where_the_route_is() {
-        let all = [
-            node("a", "g", State::Hang, &[plain(1)]),
-            node("b", "g", State::Work, &[plain(2)]),
-        ];
+        let all =
+            [node("a", "g", State::Hang, &[plain(1)]), node("b", "g", State::Work, &[plain(2)])];
         let table = Table::new(&Snapshot::from(all));
         let route = table.route(1.into()).unwrap();
         assert!(table.bound(route, &"a".into()).is_some());

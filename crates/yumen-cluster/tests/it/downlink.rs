@@ -231,7 +231,10 @@ fn acknowledged_counts_are_how_many_connections_took_the_message() {
         let news: Vec<_> = news.filter(|text| text == "n").collect();
         assert_eq!(news.len(), wanted);
     }
-    assert_eq!((anonymous.read().text(), anonymous.call(ECHO, "e").text()), ("n".into(), "e".into()));
+    assert_eq!(
+        (anonymous.read().text(), anonymous.call(ECHO, "e").text()),
+        ("n".into(), "e".into())
+    );
 }
 
 #[test]
@@ -274,7 +277,10 @@ fn a_session_knows_its_address_and_the_gate_tells_everything_about_it() {
     let sessions = rig::block_on(server.gate.sessions(10));
     let [info] = sessions.as_slice() else { panic!("{sessions:?}") };
     assert_eq!((info.conn.0, info.user, info.peer, info.listener), (1, Some(UserId(1)), addr, 0));
-    assert_eq!((info.state, info.channels.as_slice()), (ConnState::Active, &["room".to_owned()][..]));
+    assert_eq!(
+        (info.state, info.channels.as_slice()),
+        (ConnState::Active, &["room".to_owned()][..])
+    );
     assert_eq!((info.in_flight, info.backlog), (0, 0));
     let logged_in = info.logged_in.unwrap();
     assert!(info.last_packet <= logged_in && logged_in <= info.connected, "{info:?}");

@@ -147,11 +147,7 @@ impl Server {
     }
 }
 
-pub fn until_stats(
-    gate: &GateHandle,
-    what: &str,
-    right: impl Fn(&GateStats) -> bool,
-) -> GateStats {
+pub fn until_stats(gate: &GateHandle, what: &str, right: impl Fn(&GateStats) -> bool) -> GateStats {
     let began = Instant::now();
     block_on(async {
         loop {

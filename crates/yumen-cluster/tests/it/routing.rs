@@ -11,7 +11,10 @@ use yumen_cluster::{
     gate::{Dispatch, GateBuilder},
     node::{Clients, Node, Raw, Router, on},
 };
-use yumen_core::{cluster::{Instance, Kind, State}, status::Code};
+use yumen_core::{
+    cluster::{Instance, Kind, State},
+    status::Code,
+};
 use yumen_proto::{Outcome, RouteId};
 
 fn one_node() -> Server {

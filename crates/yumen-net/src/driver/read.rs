@@ -201,8 +201,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let mut input = self.session(slot, id, |s| s.machine.join(now, scratch, end))?;
         loop {
             let before = input;
-            let event =
-                self.session(slot, id, |s| s.machine.next(now, &mut input, &mut s.out))?;
+            let event = self.session(slot, id, |s| s.machine.next(now, &mut input, &mut s.out))?;
             match event {
                 Ok(None) => return Some(Turn::Go),
                 Ok(Some(event)) => {

@@ -346,7 +346,9 @@ fn a_held_connection_loses_nothing_repeats_nothing_and_reads_nothing() {
         let (mut next, mut sent) = (0, 0);
         while next < 200 {
             while sent < next + 20 {
-                peer.send(&packet(sent, &vec![2; usize::try_from(sent % 90).unwrap()])).await.unwrap();
+                peer.send(&packet(sent, &vec![2; usize::try_from(sent % 90).unwrap()]))
+                    .await
+                    .unwrap();
                 peer.send(&HEARTBEAT).await.unwrap();
                 sent += 1;
                 rig.env.clock.sleep(Duration::from_millis(1)).await;
@@ -356,8 +358,10 @@ fn a_held_connection_loses_nothing_repeats_nothing_and_reads_nothing() {
             }
             open.set(i32::try_from(rig.sim.dice().below(7)).unwrap());
             rig.driver.resume(conn);
-            rig.until(|rig| open.get() == 0 || rig.echo.events.borrow().len() == usize::try_from(sent).unwrap())
-                .await;
+            rig.until(|rig| {
+                open.get() == 0 || rig.echo.events.borrow().len() == usize::try_from(sent).unwrap()
+            })
+            .await;
             open.set(0);
             while next < i32::try_from(rig.echo.events.borrow().len()).unwrap() {
                 assert_eq!(route(&mut peer).await, next);

@@ -231,4 +231,3 @@ impl<M, D> Session<M, D> {
         self.out.pending().len().saturating_add(self.transport.pending())
     }
 }
-

@@ -70,7 +70,8 @@ fn control_is_served_between_the_slices_of_a_long_batch() {
         rig.settle().await;
         let at = rig.b.seen.borrow().iter().position(|n| *n == 1_000_005).unwrap();
         assert!(at < before + 20, "{before}, {at}");
-        let data = rig.b.seen.borrow().iter().copied().filter(|n| *n < 1_000_000).collect::<Vec<_>>();
+        let data =
+            rig.b.seen.borrow().iter().copied().filter(|n| *n < 1_000_000).collect::<Vec<_>>();
         assert!(data.into_iter().eq(0..200), "the data keeps its order");
     });
 }

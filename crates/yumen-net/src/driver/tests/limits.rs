@@ -53,7 +53,7 @@ fn one_that_does_not_read_is_closed_at_the_backlog_limit() {
     Rig::with(small(8000), 3, async |rig| {
         let (_peer, conn) = rig.client(700);
         let mut pushed = 0;
-        while rig.push(conn, 1, 100) {
+        while pushed < 1000 && rig.push(conn, 1, 100) {
             pushed += 1;
             yield_now().await;
         }
@@ -91,7 +91,7 @@ fn w37_a_suspended_client_under_push_load_is_closed_promptly_and_reported() {
         // From here on the 40 neither read nor write; pushes go on until each is closed.
         let start = rig.env.clock.now().mono;
         let mut pushes = 0;
-        while rig.driver.len() > 1 {
+        while rig.driver.len() > 1 && pushes < 5000 {
             for conn in rig.driver.ids() {
                 rig.push(conn, 2, 500);
             }
@@ -196,7 +196,9 @@ fn an_announced_client_is_told_why_also_by_the_sweep() {
             peer.end().await;
             let mut rest = peer.seen.as_slice();
             let packet = Layout::default().decode(&mut rest).unwrap();
-            let Some(Packet::Control { kind: kind::CLOSE, tail }) = packet else { panic!("{packet:?}") };
+            let Some(Packet::Control { kind: kind::CLOSE, tail }) = packet else {
+                panic!("{packet:?}")
+            };
             let notice = CloseNotice::parse(tail).unwrap();
             let told = [NoticeReason::Kicked, NoticeReason::Idle].contains(&notice.reason);
             assert!(told && rest.is_empty() && reason.notice() == Some(notice.reason));

@@ -178,7 +178,7 @@ fn text_and_pings_are_no_sign_of_life() {
     run(async |rig| {
         let (mut peer, conn) = rig.open_web(4096).await;
         let start = rig.env.clock.now().mono;
-        while rig.driver.len() > 0 {
+        while !rig.driver.is_empty() {
             peer.send(&frame(FIN | TEXT, b"hello")).await.unwrap();
             peer.send(&frame(FIN | PING, b"")).await.unwrap();
             rig.env.clock.sleep(Duration::from_millis(500)).await;
@@ -349,7 +349,7 @@ fn pings_of_one_that_does_not_read_count_for_the_backlog() {
         let (mut peer, conn) = rig.open_web(200).await;
         let pings = frame(FIN | PING, &[9; 100]).repeat(10);
         let mut sent = 0;
-        while rig.driver.len() > 0 && sent < 200_000 {
+        while !rig.driver.is_empty() && sent < 200_000 {
             let _closed = peer.send(&pings).await;
             sent += pings.len();
         }
