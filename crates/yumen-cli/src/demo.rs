@@ -44,6 +44,9 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             note(&format!("demo: {error}"));
+            if error.to_string().contains("cannot listen") {
+                note("demo: choose other addresses with --tcp and --ws; port 0 takes a free one");
+            }
             ExitCode::from(2)
         }
     }

@@ -29,17 +29,17 @@
 mod address;
 mod bot;
 mod calls;
+mod codec;
 mod error;
 mod hub;
 mod inbox;
-mod plain;
 mod reconnect;
 mod settings;
 
+pub use codec::{Plain, Usual};
 pub use error::{Closed, ConnectError, Notice, RunError};
 pub use hub::Counts;
 pub use inbox::{Event, Push};
-pub use plain::Plain;
 pub use reconnect::Backoff;
 pub use settings::Builder;
 
@@ -58,13 +58,6 @@ use yumen_proto::{
     extension::Features,
     id::RouteId,
 };
-
-/// The codec of clients that name none: JSON.
-#[cfg(feature = "json")]
-pub type Usual = yumen_core::codec::Json;
-/// The codec of clients that name none: bytes as they are, since JSON was left out of this build.
-#[cfg(not(feature = "json"))]
-pub type Usual = Plain;
 
 /// Opens connections to gates, and owns what they share. Cheap to clone; stays on its thread.
 ///

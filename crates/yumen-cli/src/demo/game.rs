@@ -81,11 +81,6 @@ pub(super) fn node(cluster: &Cluster) -> Result<Node, BuildError> {
         logins: Cell::new(0),
         clients: place.clients.clone(),
     })
-    .routes(
-        Router::new()
-            .route(LOGIN, on(login))
-            .route(ECHO, on(echo))
-            .route(SAY, on(say).login()),
-    )
+    .routes(Router::new().route(LOGIN, on(login)).route(ECHO, on(echo)).route(SAY, on(say).login()))
     .build()
 }

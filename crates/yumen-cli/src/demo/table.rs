@@ -60,7 +60,10 @@ impl Table {
             self.out,
             "gate on tcp {tcp} and ws://{ws}/, one node, {bots} bots; Ctrl-C stops"
         )?;
-        writeln!(self.out, "from another terminal: yumen bench echo --connect {tcp} --route 2")?;
+        writeln!(
+            self.out,
+            "from another terminal: cargo run --release -- bench echo --connect {tcp} --route 2"
+        )?;
         writeln!(self.out, "\n{HEAD}")
     }
 

@@ -176,8 +176,7 @@ fn play(
                 let address =
                     if index % 5 == 4 { format!("ws://{ws}/") } else { format!("tcp://{tcp}") };
                 let (clients, dice) = (clients.clone(), dice.clone());
-                let mut bot =
-                    Bot { index, counted: Arc::clone(counted), dice, stop: stop.clone() };
+                let mut bot = Bot { index, counted: Arc::clone(counted), dice, stop: stop.clone() };
                 bots.spawn_local(async move { bot.live(&clients, &address).await });
             }
             tokio::task::yield_now().await;

@@ -116,18 +116,15 @@ impl Hub {
         bot.opening(conn);
     }
 
-    #[cfg(feature = "ws")]
     fn transport(&self, target: &Target) -> Transport {
-        let Some(path) = &target.path else { return Transport::Stream };
-        let message_max = self.settings.layout.packet_max();
-        let (now, dice) = (self.env.clock.now().mono, &self.env.dice);
-        let link = yumen_net::ws::Link::client(&target.host, path, message_max, now, dice);
-        Transport::Ws(Box::new(link))
-    }
-
-    #[cfg(not(feature = "ws"))]
-    fn transport(&self, target: &Target) -> Transport {
-        let _addresses_with_a_path_are_refused = &target.path;
+        #[cfg(feature = "ws")]
+        if let Some(path) = &target.path {
+            let message_max = self.settings.layout.packet_max();
+            let (now, dice) = (self.env.clock.now().mono, &self.env.dice);
+            let link = yumen_net::ws::Link::client(&target.host, path, message_max, now, dice);
+            return Transport::Ws(Box::new(link));
+        }
+        debug_assert!(target.path.is_none(), "an address with a path needs the feature `ws`");
         Transport::Stream
     }
 

@@ -227,6 +227,25 @@ fn a_connection_that_lasted_begins_a_new_row_of_tries() {
 }
 
 #[test]
+fn a_try_that_takes_too_long_leaves_no_connection_behind() {
+    sim(async |sim| {
+        let env = sim.env();
+        let server = Server::start_ws(&sim, "gate:2", "/").await;
+        let clients = Clients::builder().reconnect(backoff(3)).start(&env).unwrap();
+        let client = clients.connect("ws://gate:2").await.unwrap();
+        // From now on the door opens, but nobody answers the handshake.
+        let _mute = env.net.listen("gate:2").await.unwrap();
+        client.call_raw(BREAK, b"").await.unwrap_err();
+        let began = env.clock.now().mono;
+        assert_eq!(client.closed().await.reason, CloseReason::Gone);
+        let took = env.clock.now().mono - began;
+        let dials = 3 * 3_000;
+        assert!(took >= ms(dials + 3_500) && took <= ms(dials + 7_010), "{took:?}");
+        assert_eq!((clients.len(), server.accepted.borrow().len()), (0, 1));
+    });
+}
+
+#[test]
 fn a_closed_client_does_not_come_back() {
     sim(async |sim| {
         let server = Server::start(&sim, "gate:1", Layout::default()).await;
@@ -248,6 +267,27 @@ fn a_closed_client_does_not_come_back() {
         env.clock.sleep(ms(60_000)).await;
         assert_eq!(server.accepted.borrow().len(), 3);
         assert!(clients.is_empty());
+    });
+}
+
+#[test]
+fn a_client_closed_at_the_moment_of_a_break_does_not_come_back() {
+    sim(async |sim| {
+        let env = sim.env();
+        let mut listener = env.net.listen("gate:1").await.unwrap();
+        let clients = Clients::builder().reconnect(backoff(5)).start(&env).unwrap();
+        let (client, accepted) = tokio::join!(clients.connect("gate:1"), listener.accept());
+        let client = client.unwrap();
+        drop(accepted);
+        // So much that it is written at once: that the peer is gone is found, but not yet reported.
+        for _ in 0..3 {
+            client.send_raw(ECHO, &[0; 60_000]).unwrap_or_default();
+        }
+        assert!(clients.is_empty());
+        client.close();
+        assert_eq!(client.closed().await.reason, CloseReason::Gone);
+        let back = tokio::time::timeout(ms(60_000), listener.accept()).await;
+        assert!(back.is_err());
     });
 }
 

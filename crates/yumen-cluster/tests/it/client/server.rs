@@ -31,10 +31,14 @@ pub(super) const IGNORE: i32 = 7;
 /// What is pushed.
 pub(super) const PUSHED: i32 = 100;
 
-/// Runs a test with several seeds; the one that fails is printed.
+/// Runs a test with several seeds; the one that fails is printed. An hour of virtual time, which is
+/// short, is the longest it may take.
 pub(super) fn sim(test: impl AsyncFn(Sim)) {
     for seed in 0..10 {
-        Sim::run(seed, async |sim| test(sim).await);
+        Sim::run(seed, async |sim| {
+            let hour = Duration::from_secs(3_600);
+            tokio::time::timeout(hour, test(sim)).await.expect("the test ends");
+        });
     }
 }
 
