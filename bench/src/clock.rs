@@ -24,6 +24,12 @@ impl Clock {
     }
 }
 
+/// Nanoseconds on the clock that all processes of a machine share: for times that travel from one
+/// to the other.
+pub fn shared_ns() -> u64 {
+    nanos(duration(clock_gettime(ClockId::Monotonic)))
+}
+
 /// CPU time, user and system, that the calling thread has used.
 pub fn thread_cpu() -> Duration {
     duration(clock_gettime(ClockId::ThreadCPUTime))

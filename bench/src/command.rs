@@ -2,14 +2,17 @@
 //!
 //! Results go to standard output, everything else to standard error. With `--json` the last line
 //! of standard output is one JSON object. Exit code 0 is success, 1 a missed objective, 2 a failure.
+mod bots;
 mod call;
 mod compare;
 mod echo;
 mod idle;
 mod job;
+mod neighbours;
 mod serve;
 mod side;
 
+use crate::clock::today;
 use crate::generator::Target;
 use crate::relay;
 use clap::{Args, Subcommand, ValueEnum};
@@ -17,6 +20,7 @@ use serde::Serialize;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 use yumen::proto::{ByteOrder, Layout, RouteId, Width};
 
@@ -36,6 +40,15 @@ pub enum BenchCommand {
     Compare(compare::CompareArgs),
     /// Measure the memory that an idle connection costs the server.
     Idle(idle::IdleArgs),
+    /// Measure what a bad neighbour costs the other clients of a gate.
+    ///
+    /// Clients that stop reading, one that sends without a pause, broadcasts to thousands: each is
+    /// measured with and without, in turns. Exits with 1 if a target is missed.
+    Neighbours(neighbours::NeighboursArgs),
+    /// Measure the memory that an idle bot costs the process it runs in.
+    ///
+    /// Bots are clients of `yumen::client` in this process, connected to a server in another.
+    Bots(bots::BotsArgs),
     /// A raw relay's gate, for `compare`. Ends with its standard input.
     #[command(hide = true)]
     RelayGate {
@@ -153,11 +166,15 @@ fn target(text: &str) -> Result<Target, crate::generator::TargetError> {
 
 /// Does what was asked for.
 pub fn run(command: BenchCommand) -> ExitCode {
+    // Benchmarks need descriptors by the thousand; those that need more than there are say so.
+    crate::process::raise_descriptors();
     let done = match command {
         BenchCommand::Echo(args) => echo::run(args),
         BenchCommand::Call(args) => call::run(args),
         BenchCommand::Compare(args) => compare::run(&args),
         BenchCommand::Idle(args) => idle::run(&args),
+        BenchCommand::Neighbours(args) => neighbours::run(&args),
+        BenchCommand::Bots(args) => bots::run(&args),
         BenchCommand::RelayGate { listen, node } => relay_gate(listen, node),
         BenchCommand::RelayNode { listen } => relay_node(listen),
         BenchCommand::Serve(args) => serve::run(&args),
@@ -192,6 +209,17 @@ fn relay_node(listen: SocketAddr) -> io::Result<ExitCode> {
 /// One line on standard error. A reader that went away is no reason to stop measuring.
 fn note(text: &str) {
     writeln!(io::stderr(), "{text}").unwrap_or_default();
+}
+
+/// Keeps `report` as NAME-DATE.json in `directory`, and says so.
+fn keep(directory: &Path, name: &str, report: &impl Serialize) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let path = directory.join(format!("{name}-{}.json", today()));
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    std::fs::write(&path, text)?;
+    note(&format!("kept in {}", path.display()));
+    Ok(())
 }
 
 /// The result: as JSON in one line, or as text.

@@ -63,11 +63,23 @@ pub enum Load {
         /// Requests in total.
         messages: u64,
     },
+    /// Closed loop for a time: every connection keeps `depth` requests unanswered for `duration`.
+    Timed {
+        /// Requests outstanding per connection, at least 1.
+        depth: u32,
+        /// How long requests are sent; replies are then still awaited.
+        duration: Duration,
+    },
     /// Open loop: `rate` requests per second in all, whatever the server does.
     Open {
         /// Requests per second, over all connections.
         rate: NonZeroU32,
         /// How long requests are sent; replies are then still awaited.
+        duration: Duration,
+    },
+    /// No requests: connections only stay, for `duration`.
+    Idle {
+        /// How long.
         duration: Duration,
     },
 }
@@ -100,6 +112,9 @@ pub struct Measured {
     pub refused: u64,
     /// Replies with another route, length or content than asked for, and packets cut short.
     pub wrong: u64,
+    /// Messages that came without a request: those with the sequence number 0, where the layout has
+    /// sequence numbers.
+    pub pushed: u64,
     /// Requests that were due but not sent: no connection, or one that takes no more.
     pub unsent: u64,
     /// Connections that ended during the run.
@@ -132,6 +147,9 @@ impl Measured {
 }
 
 /// Connections to one server, ready to be loaded any number of times.
+///
+/// While a load runs, a connection that has nothing to send for some seconds sends a heartbeat, so
+/// that no server takes it for dead.
 #[derive(Debug)]
 pub struct Generator {
     clock: Clock,
@@ -140,6 +158,10 @@ pub struct Generator {
     request: Request,
     scratch: Vec<u8>,
     wait_max: Duration,
+    /// Nothing is read any more.
+    deaf: bool,
+    /// How often some connections are looked at for whether they need a heartbeat.
+    beat_every: Duration,
 }
 
 impl Generator {
@@ -175,6 +197,8 @@ impl Generator {
             request,
             scratch: Vec::new(),
             wait_max,
+            deaf: false,
+            beat_every: run::BEAT_EVERY,
         })
     }
 
@@ -192,6 +216,32 @@ impl Generator {
         load: Load,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> io::Result<Measured> {
-        run::run(self, load, progress)
+        run::run(self, load, run::Hooks { progress, pushed: &mut |_| () })
+    }
+
+    /// Stays for `duration` without a request. `pushed` is called with the body of every message
+    /// that comes without one.
+    ///
+    /// # Errors
+    /// As [`Generator::run`].
+    pub fn listen(
+        &mut self,
+        duration: Duration,
+        pushed: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<Measured> {
+        run::run(self, Load::Idle { duration }, run::Hooks { progress: &mut |_| (), pushed })
+    }
+
+    /// From now on every connection sends and never reads, and its system accepts as little as it
+    /// may: what a client does that hangs. Later loads wait for no reply.
+    ///
+    /// # Errors
+    /// Those of the sockets.
+    pub fn stop_reading(&mut self) -> io::Result<()> {
+        self.deaf = true;
+        for (token, conn) in (0_u64..).zip(&mut self.conns) {
+            conn.stop_reading(&self.poll, token)?;
+        }
+        Ok(())
     }
 }

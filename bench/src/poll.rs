@@ -20,6 +20,8 @@ pub(crate) enum Interest {
     ReadWrite,
     /// Room to write only: the reader is held back.
     Write,
+    /// Nothing but the end of the connection.
+    End,
 }
 
 impl Interest {
@@ -28,6 +30,7 @@ impl Interest {
             Self::Read => EventFlags::IN,
             Self::ReadWrite => EventFlags::IN | EventFlags::OUT,
             Self::Write => EventFlags::OUT,
+            Self::End => EventFlags::empty(),
         }
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! The protocol between `yumen bench` and a child of its own: the child binds, prints the address
 //! as the first line of its standard output, and ends when its standard input ends (or on
-//! SIGTERM). A parent that dies closes the pipe, so no child outlives it.
+//! SIGTERM). A parent that dies closes the pipe, so no child outlives it. A child may also answer
+//! questions: each is one line of its input, each answer one line of its output.
 use crate::poll;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open, setrlimit};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{read_dir, read_to_string};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -16,14 +17,16 @@ use std::time::Duration;
 
 /// Longest wait for a child's address, and for its end.
 const CHILD_MAX: Duration = Duration::from_secs(10);
+/// Descriptors for everything but the connections that are counted.
+const DESCRIPTORS_SPARE: u64 = 64;
 
 /// A server started for a measurement; killed when dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
     address: SocketAddr,
-    /// Kept open, so that a child that prints once more is not ended by it.
-    _output: BufReader<ChildStdout>,
+    /// Where answers come from; also kept open so that a child that prints once more does not end.
+    output: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -45,7 +48,7 @@ impl Server {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let found = child.stdout.take().ok_or_else(|| io::Error::from(ErrorKind::BrokenPipe));
         match found.and_then(first_line) {
-            Ok((address, output)) => Ok(Self { child, address, _output: output }),
+            Ok((address, output)) => Ok(Self { child, address, output }),
             Err(error) => {
                 child.kill()?;
                 child.wait()?;
@@ -62,6 +65,24 @@ impl Server {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Writes one line and waits up to `wait_max` for the line that answers it.
+    ///
+    /// # Errors
+    /// `TimedOut` without an answer, `UnexpectedEof` from a child that has ended.
+    pub fn ask(&mut self, question: &str, wait_max: Duration) -> io::Result<String> {
+        let input = self.child.stdin.as_mut().ok_or(ErrorKind::BrokenPipe)?;
+        writeln!(input, "{question}")?;
+        // An answer is one line and read whole, so nothing of it can be left in the buffer.
+        if !poll::readable(self.output.get_ref(), wait_max)? {
+            return Err(io::Error::new(ErrorKind::TimedOut, "the server gave no answer"));
+        }
+        let mut line = String::new();
+        match self.output.read_line(&mut line)? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line),
+        }
     }
 
     /// Ends it and waits until it has ended; kills it after ten seconds.
@@ -118,15 +139,51 @@ pub fn announce(address: SocketAddr) -> io::Result<()> {
     output.flush()
 }
 
-/// The child's side: blocks until standard input has ended, which is when to stop. Call it on a
-/// thread of its own where the main thread has something else to do.
+/// The child's side: answers each line of standard input with a line until the input has ended,
+/// which is when to stop. Call it on a thread of its own where the main thread has something else
+/// to do.
 ///
 /// # Errors
-/// Those of reading; to stop is right then as well.
-pub fn until_input_ends() -> io::Result<()> {
-    let (mut input, mut ignored) = (io::stdin().lock(), [0_u8; 256]);
-    while input.read(&mut ignored)? > 0 {}
+/// Those of reading and of printing; to stop is right then as well.
+pub fn answer_until_input_ends(
+    mut answer: impl FnMut(&str) -> io::Result<String>,
+) -> io::Result<()> {
+    for line in io::stdin().lock().lines() {
+        let text = answer(&line?)?;
+        let mut output = io::stdout().lock();
+        writeln!(output, "{text}")?;
+        output.flush()?;
+    }
     Ok(())
+}
+
+/// Raises this process's limit of open descriptors as far as it may, for itself and its children.
+/// Returns the limit; `None` where there is none.
+pub fn raise_descriptors() -> Option<u64> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // Where this is refused the old limit holds, and is what is returned.
+        setrlimit(Resource::Nofile, limit).unwrap_or_default();
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// Checks that `needed` descriptors, and some for what every process has open, are allowed.
+///
+/// # Errors
+/// Says what is missing and what to do.
+pub fn need_descriptors(needed: usize) -> io::Result<()> {
+    let needed = crate::number::count(needed).saturating_add(DESCRIPTORS_SPARE);
+    match raise_descriptors() {
+        Some(limit) if limit < needed => {
+            let text = format!(
+                "{needed} open descriptors are needed and {limit} allowed: see `ulimit -Hn`"
+            );
+            Err(io::Error::other(text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The CPU time, user and system, that a process had used at one moment.
@@ -249,6 +306,23 @@ mod tests {
         let server = Server::start(Path::new("/bin/sh"), &["-c", "echo 127.0.0.1:7; cat"]).unwrap();
         assert_eq!(server.address().port(), 7);
         server.stop().unwrap();
+    }
+
+    #[test]
+    fn a_child_answers_questions_line_by_line_until_it_has_ended() {
+        let script = "echo 127.0.0.1:7; read a; echo \"1 $a\"; read b; echo \"2 $b\"";
+        let mut server = Server::start(Path::new("/bin/sh"), &["-c", script]).unwrap();
+        assert_eq!(server.ask("x", CHILD_MAX).unwrap(), "1 x\n");
+        assert_eq!(server.ask("y", CHILD_MAX).unwrap(), "2 y\n");
+        assert!(server.ask("z", CHILD_MAX).is_err());
+    }
+
+    #[test]
+    fn more_descriptors_than_are_allowed_are_refused_by_number() {
+        let Some(limit) = raise_descriptors() else { return };
+        assert!(need_descriptors(1).is_ok());
+        let error = need_descriptors(usize::try_from(limit).unwrap()).unwrap_err();
+        assert!(error.to_string().contains(&format!("{limit} allowed")), "{error}");
     }
 
     #[test]

@@ -71,8 +71,9 @@ impl Shape {
     /// The shape of `load` over `connections`.
     pub fn of(load: Load, connections: usize, body_bytes: usize, codec: Option<BodyCodec>) -> Self {
         let (depth, intended_rate) = match load {
-            Load::Closed { depth, .. } => (Some(depth), None),
+            Load::Closed { depth, .. } | Load::Timed { depth, .. } => (Some(depth), None),
             Load::Open { rate, .. } => (None, Some(rate.get())),
+            Load::Idle { .. } => (None, None),
         };
         Self { connections, depth, intended_rate, body_bytes, codec }
     }

@@ -7,7 +7,7 @@
 use super::job::Job;
 use super::serve::Transport;
 use super::side::Side;
-use super::{LayoutArgs, note, result};
+use super::{LayoutArgs, keep, note, result};
 use crate::clock::today;
 use crate::generator::{BodyCodec, Expect, Load, Request};
 use crate::machine::Machine;
@@ -18,7 +18,7 @@ use clap::Args;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Options of `bench compare`.
@@ -140,8 +140,7 @@ pub(super) fn run(args: &CompareArgs) -> io::Result<ExitCode> {
         comparison.rows.push(compare(args, Row { messages, ..row }, rounds)?);
     }
     if let Some(directory) = &args.save {
-        let path = save(&comparison, directory)?;
-        note(&format!("kept in {}", path.display()));
+        keep(directory, "compare", &comparison)?;
     }
     result(args.json, &comparison, &table(&comparison))?;
     let failed = comparison.rows.iter().any(|row| row.errors > 0);
@@ -220,15 +219,6 @@ fn one(side: Side, letters: usize, row: Row) -> io::Result<LoadReport> {
     let (measured, server_cpu) = job.measure()?;
     server.stop()?;
     Ok(LoadReport::new(job.target.to_string(), shape, &measured, server_cpu))
-}
-
-fn save(comparison: &Comparison, directory: &Path) -> io::Result<PathBuf> {
-    std::fs::create_dir_all(directory)?;
-    let path = directory.join(format!("compare-{}.json", comparison.date));
-    let mut text = serde_json::to_string_pretty(comparison)?;
-    text.push('\n');
-    std::fs::write(&path, text)?;
-    Ok(path)
 }
 
 fn table(comparison: &Comparison) -> String {

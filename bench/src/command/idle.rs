@@ -8,7 +8,6 @@ use super::{LayoutArgs, result};
 use crate::generator::{BodyCodec, Expect, Generator, Load, Request};
 use crate::machine::Machine;
 use crate::number::{count, float, ratio};
-use crate::poll;
 use crate::process::anonymous_memory;
 use clap::Args;
 use serde::Serialize;
@@ -26,7 +25,8 @@ pub struct IdleArgs {
     /// Which server is measured.
     #[arg(long, value_enum, default_value_t = Side::Yumen)]
     server: Side,
-    /// How long all are silent before the memory is read, so that what is freed late is freed.
+    /// How long all are silent, but for heartbeats, before the memory is read, so that what is
+    /// freed late is freed.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
     /// Print the result as one JSON object, the last line of standard output.
@@ -82,8 +82,12 @@ pub(super) fn run(args: &IdleArgs) -> io::Result<ExitCode> {
     // One connection comes first, so that what is allocated once is not counted as a connection's.
     let first = speak(&server.target(), 1, &request)?;
     let before_bytes = memory(&server.pids())?;
-    let all = speak(&server.target(), args.connections, &request)?;
-    poll::pass(Duration::from_secs(args.seconds))?;
+    let mut all = speak(&server.target(), args.connections, &request)?;
+    let silence = all.listen(Duration::from_secs(args.seconds), &mut |_| ())?;
+    if silence.closed > 0 {
+        let text = format!("the server closed {} idle connections", silence.closed);
+        return Err(io::Error::other(text));
+    }
     let idle_bytes = memory(&server.pids())?;
     drop((first, all));
     server.stop()?;

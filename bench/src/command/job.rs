@@ -47,7 +47,10 @@ impl Job {
             Load::Closed { depth, messages } => {
                 Load::Closed { depth, messages: (messages / 10).min(WARM_UP_MAX) }
             }
-            Load::Open { .. } => Load::Closed { depth: 1, messages: count(self.connections) },
+            Load::Timed { depth, .. } => Load::Closed { depth, messages: WARM_UP_MAX },
+            Load::Open { .. } | Load::Idle { .. } => {
+                Load::Closed { depth: 1, messages: count(self.connections) }
+            }
         }
     }
 }

@@ -2,10 +2,15 @@
 //!
 //! As a child it follows the protocol of [`crate::process`]: the address is the first line of
 //! standard output, and the end of standard input is the end of the server. What it runs is what a
-//! user would write, with every default but the limit of connections.
+//! user would write, with every default but the limit of connections. Until its input ends it
+//! answers a [`Question`] in each line of it.
+mod control;
+
+pub(super) use control::{Look, Noise, Noticed, Question, Stamp};
+
 use super::LayoutArgs;
 use crate::generator::BodyCodec;
-use crate::process::{announce, until_input_ends};
+use crate::process::{announce, answer_until_input_ends};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -93,12 +98,14 @@ pub(super) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let gate = gate.build().map_err(io::Error::other)?;
     let address = gate.addresses().first().copied().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let node = node.map_err(io::Error::other)?;
+    let desk = control::Desk::new(args, &gate, &node)?;
     std::thread::spawn(move || {
         // An input that cannot be read has ended as well.
-        until_input_ends().unwrap_or_default();
+        answer_until_input_ends(|line| desk.answer(line)).unwrap_or_default();
         drop(stop);
     });
-    let app = App::default().pairs(gate, node.map_err(io::Error::other)?);
+    let app = App::default().pairs(gate, node);
     // Clients that connect from now on wait in the listener's backlog until the app runs.
     announce(address)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

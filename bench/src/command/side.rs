@@ -1,14 +1,16 @@
 //! The servers that are measured: a raw relay of two processes, or a gate and a node of ours.
 //!
 //! Both are this program itself, started as children.
-use super::serve::Transport;
+use super::serve::{Question, Transport};
 use super::{LayoutArgs, Order};
 use crate::generator::{BodyCodec, Target};
 use crate::process::Server;
 use clap::ValueEnum;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind};
 use std::process::Command;
+use std::time::Duration;
 
 /// A server to start for a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
@@ -78,6 +80,17 @@ fn spawn(arguments: &[String]) -> io::Result<Server> {
 impl Running {
     pub(super) fn target(&self) -> Target {
         self.target.clone()
+    }
+
+    /// Asks the one that clients connect to, which has to be a server of ours.
+    pub(super) fn ask<A: DeserializeOwned>(
+        &mut self,
+        question: &Question,
+        wait_max: Duration,
+    ) -> io::Result<A> {
+        let server = self.servers.first_mut().ok_or(ErrorKind::NotFound)?;
+        let answer = server.ask(&serde_json::to_string(question)?, wait_max)?;
+        Ok(serde_json::from_str(&answer)?)
     }
 
     pub(super) fn pids(&self) -> Vec<u32> {

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::number::count;
 use crate::poll::{Interest, Poll};
 use crate::stream::{Outbox, Tail};
+use rustix::net::sockopt;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -32,19 +33,30 @@ pub(super) struct Conn {
     /// Whether the socket has reported that it is full.
     waiting: bool,
     alive: bool,
+    /// Nothing is read any more.
+    deaf: bool,
+    /// Nothing has been sent since somebody last asked.
+    quiet: bool,
 }
 
 /// What a connection needs of its generator while it works.
 pub(super) struct Work<'a> {
-    pub(super) request: &'a Request,
     pub(super) clock: Clock,
     pub(super) poll: &'a Poll,
     /// What reads go through.
     pub(super) scratch: &'a mut Vec<u8>,
     /// A packet before it is framed as a WebSocket message.
     pub(super) packet: Vec<u8>,
+    pub(super) tally: Tally<'a>,
+}
+
+/// What is expected, and what has come.
+pub(super) struct Tally<'a> {
+    pub(super) request: &'a Request,
     pub(super) measured: &'a mut Measured,
-    /// When something was last received.
+    /// Gets the body of every message that nobody asked for.
+    pub(super) pushed: &'a mut dyn FnMut(&[u8]),
+    /// When a message was last received; heartbeats do not count.
     pub(super) heard: u64,
 }
 
@@ -65,6 +77,8 @@ impl Conn {
             web: target.handshake().is_some(),
             waiting: false,
             alive: true,
+            deaf: false,
+            quiet: false,
         };
         if request.announce {
             conn.announce(request);
@@ -83,6 +97,35 @@ impl Conn {
 
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
+    }
+
+    /// Reads no more, and has the system accept as little as it may.
+    pub(super) fn stop_reading(&mut self, poll: &Poll, token: u64) -> io::Result<()> {
+        self.deaf = true;
+        // The system has a lower bound of its own, a few KiB.
+        sockopt::set_socket_recv_buffer_size(&self.socket, 1)?;
+        if self.alive { poll.modify(&self.socket, token, self.interest()) } else { Ok(()) }
+    }
+
+    /// What it waits for now.
+    fn interest(&self) -> Interest {
+        match (self.deaf, self.waiting) {
+            (false, false) => Interest::Read,
+            (false, true) => Interest::ReadWrite,
+            (true, false) => Interest::End,
+            (true, true) => Interest::Write,
+        }
+    }
+
+    /// Sends a heartbeat if nothing has been sent since the last call.
+    pub(super) fn beat(&mut self, token: u64, work: &mut Work<'_>) {
+        if self.alive && self.quiet {
+            let mut packet = Vec::new();
+            work.tally.request.layout.encode_heartbeat(0, &mut packet);
+            self.append(&packet);
+            self.flush(token, work);
+        }
+        self.quiet = true;
     }
 
     pub(super) fn alive(&self) -> bool {
@@ -113,7 +156,7 @@ impl Conn {
         if !self.alive || self.out.len() > BACKLOG_MAX {
             return Ok(false);
         }
-        let Request { layout, route, body, .. } = work.request;
+        let Request { layout, route, body, .. } = work.tally.request;
         if self.web {
             work.packet.clear();
             layout.encode_data(*route, seq, body, &mut work.packet)?;
@@ -122,7 +165,9 @@ impl Conn {
             layout.encode_data(*route, seq, body, self.out.buffer())?;
         }
         self.flight.push(now);
-        work.measured.sent = work.measured.sent.saturating_add(1);
+        self.quiet = false;
+        let sent = &mut work.tally.measured.sent;
+        *sent = sent.saturating_add(1);
         Ok(true)
     }
 
@@ -136,8 +181,7 @@ impl Conn {
                 return Ok(());
             }
             self.waiting = !done;
-            let interest = if done { Interest::Read } else { Interest::ReadWrite };
-            work.poll.modify(&self.socket, token, interest)
+            work.poll.modify(&self.socket, token, self.interest())
         });
         if flushed.is_err() {
             self.end(work);
@@ -146,22 +190,22 @@ impl Conn {
 
     /// Reads once, and matches and checks every whole packet of it.
     pub(super) fn receive(&mut self, work: &mut Work<'_>) {
-        if self.alive && self.read(work).is_err() {
+        // One that does not read only hears of its end.
+        if self.alive && (self.deaf || self.read(work).is_err()) {
             self.end(work);
         }
     }
 
     fn read(&mut self, work: &mut Work<'_>) -> io::Result<()> {
-        let Work { request, scratch, measured, .. } = work;
+        let Work { scratch, tally, .. } = work;
         let Some(mut bytes) = self.tail.read(&self.socket, scratch)? else { return Ok(()) };
-        let now = work.clock.ns();
-        work.heard = now;
+        let (now, layout) = (work.clock.ns(), &tally.request.layout);
         if self.web {
             while let Some(frame) = ws::take(&mut bytes)? {
                 match frame {
                     ws::Frame::Message(message) => {
-                        let packet = request.layout.decode_message(message).map(Some);
-                        self.take(packet, now, request, measured)?;
+                        let packet = layout.decode_message(message).map(Some);
+                        self.take(packet, now, tally)?;
                     }
                     ws::Frame::Ping(payload) => ws::pong(payload, self.out.buffer()),
                     ws::Frame::Close => return Err(ErrorKind::UnexpectedEof.into()),
@@ -169,7 +213,7 @@ impl Conn {
                 }
             }
         } else {
-            while self.take(request.layout.decode(&mut bytes), now, request, measured)? {}
+            while self.take(layout.decode(&mut bytes), now, tally)? {}
         }
         self.tail.keep(bytes);
         Ok(())
@@ -180,11 +224,14 @@ impl Conn {
         &mut self,
         packet: Result<Option<Packet<'_>>, WireError>,
         now: u64,
-        request: &Request,
-        measured: &mut Measured,
+        tally: &mut Tally<'_>,
     ) -> io::Result<bool> {
+        let measured = &mut *tally.measured;
         match packet {
-            Ok(Some(Packet::Data(data))) => self.reply(&data, now, request, measured),
+            Ok(Some(Packet::Data(data))) => {
+                tally.heard = now;
+                self.reply(&data, now, tally);
+            }
             Ok(Some(Packet::Control { kind: kind::CLOSE, tail })) => {
                 if let (Ok(notice), None) = (CloseNotice::parse(tail), &measured.close_reason) {
                     measured.close_reason = Some(format!("{:?} {}", notice.reason, notice.text));
@@ -198,7 +245,12 @@ impl Conn {
         Ok(true)
     }
 
-    fn reply(&mut self, data: &Data<'_>, now: u64, request: &Request, measured: &mut Measured) {
+    fn reply(&mut self, data: &Data<'_>, now: u64, tally: &mut Tally<'_>) {
+        let Tally { request, measured, pushed, .. } = tally;
+        if data.seq == 0 && request.layout.seq.is_some() {
+            measured.pushed = measured.pushed.saturating_add(1);
+            return pushed(data.body);
+        }
         let Some(sent) = self.flight.answer(data.seq) else {
             measured.duplicated = measured.duplicated.saturating_add(1);
             return;
@@ -229,8 +281,9 @@ impl Conn {
     fn end(&mut self, work: &mut Work<'_>) {
         self.alive = false;
         let lost = count(self.flight.forget());
-        work.measured.lost = work.measured.lost.saturating_add(lost);
-        work.measured.closed = work.measured.closed.saturating_add(1);
+        let measured = &mut *work.tally.measured;
+        measured.lost = measured.lost.saturating_add(lost);
+        measured.closed = measured.closed.saturating_add(1);
         // A socket that cannot be removed is not in the set any more, which is what is wanted.
         work.poll.remove(&self.socket).unwrap_or_default();
     }

@@ -2,7 +2,7 @@
 //!
 //! It ends when every request has its reply, or when the whole server has been silent for the
 //! generator's `wait_max`: what is unanswered then is lost.
-use super::conn::{Conn, Work};
+use super::conn::{Conn, Tally, Work};
 use super::{Generator, Load, Measured, Progress};
 use crate::clock::thread_cpu;
 use crate::number::{count, nanos};
@@ -13,11 +13,24 @@ use std::time::Duration;
 use yumen::proto::WireError;
 
 const SECOND: u64 = 1_000_000_000;
+/// How often some connections are looked at for whether they need a heartbeat, and in how many
+/// steps all of them are: in five seconds, so that none is silent for more than ten.
+pub(super) const BEAT_EVERY: Duration = Duration::from_millis(100);
+const BEAT_STEPS: usize = 50;
 
-/// What decides when the next request goes out.
+/// Whom a run tells what happens.
+pub(super) struct Hooks<'a> {
+    /// Called once a second.
+    pub(super) progress: &'a mut dyn FnMut(Progress<'_>),
+    /// Called with the body of every message that nobody asked for.
+    pub(super) pushed: &'a mut dyn FnMut(&[u8]),
+}
+
+/// What decides when the next request goes out. Times are nanoseconds of the generator's clock.
 enum Pace {
-    Closed { depth: usize, left: u64 },
+    Closed { depth: usize, left: u64, until: Option<u64> },
     Open { rate: u64, next: u64, total: u64 },
+    Idle { until: u64 },
 }
 
 struct Run<'g> {
@@ -31,13 +44,14 @@ struct Run<'g> {
     alive: u64,
     /// Connections with something new to write.
     dirty: Vec<usize>,
+    /// Replies are not awaited, because nothing is read.
+    deaf: bool,
+    /// When the next connections are looked at for heartbeats, and where they begin.
+    beat: (u64, usize),
+    beat_every: u64,
 }
 
-pub(super) fn run(
-    generator: &mut Generator,
-    load: Load,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> io::Result<Measured> {
+pub(super) fn run(generator: &mut Generator, load: Load, hooks: Hooks<'_>) -> io::Result<Measured> {
     let cpu = thread_cpu();
     let mut measured = Measured::default();
     let wait_max = nanos(generator.wait_max);
@@ -47,35 +61,47 @@ pub(super) fn run(
     let mut run = Run {
         conns: &mut generator.conns,
         work: Work {
-            request: &generator.request,
             clock,
             poll: &generator.poll,
             scratch: &mut generator.scratch,
             packet: Vec::new(),
-            measured: &mut measured,
-            heard: start,
+            tally: Tally {
+                request: &generator.request,
+                measured: &mut measured,
+                pushed: hooks.pushed,
+                heard: start,
+            },
         },
-        pace: Pace::new(load),
+        pace: Pace::new(load, start),
         start,
         quiet: start,
         alive: count(alive),
         dirty: Vec::new(),
+        deaf: generator.deaf,
+        beat: (start, 0),
+        beat_every: nanos(generator.beat_every),
     };
-    run.go(wait_max, progress)?;
+    run.go(wait_max, hooks.progress)?;
     run.finish();
-    let heard = run.work.heard;
+    let heard = run.work.tally.heard;
     measured.elapsed = Duration::from_nanos(heard.saturating_sub(start));
     measured.cpu = thread_cpu().saturating_sub(cpu);
     Ok(measured)
 }
 
 impl Pace {
-    fn new(load: Load) -> Self {
+    fn new(load: Load, start: u64) -> Self {
+        let size = |depth: u32| usize::try_from(depth.max(1)).unwrap_or(usize::MAX);
+        let until = |duration| start.saturating_add(nanos(duration));
         match load {
             Load::Closed { depth, messages } => {
-                let depth = usize::try_from(depth.max(1)).unwrap_or(usize::MAX);
-                Self::Closed { depth, left: messages }
+                Self::Closed { depth: size(depth), left: messages, until: None }
             }
+            Load::Timed { depth, duration } => {
+                let until = Some(until(duration));
+                Self::Closed { depth: size(depth), left: u64::MAX, until }
+            }
+            Load::Idle { duration } => Self::Idle { until: until(duration) },
             Load::Open { rate, duration } => {
                 // Timers of this thread may be late by 50 us by default; the open loop asks for
                 // exact ones. Where the system refuses, the lateness shows in the latencies.
@@ -93,6 +119,21 @@ impl Pace {
         match self {
             Self::Closed { left, .. } => *left == 0,
             Self::Open { next, total, .. } => next >= total,
+            Self::Idle { .. } => false,
+        }
+    }
+
+    /// Ends what is over at `now`. Returns when to look again.
+    fn until(&mut self, now: u64) -> Option<u64> {
+        match self {
+            Self::Closed { until: Some(until), left, .. } => {
+                if now >= *until {
+                    *left = 0;
+                }
+                Some(*until).filter(|until| *until > now)
+            }
+            Self::Idle { until } => Some(*until).filter(|until| *until > now),
+            Self::Closed { until: None, .. } | Self::Open { .. } => None,
         }
     }
 }
@@ -112,11 +153,12 @@ impl Run<'_> {
         loop {
             let mut now = self.work.clock.ns();
             let due = self.issue(now)?;
-            let waiting = self.work.measured.waiting();
-            let silent = now.saturating_sub(self.quiet.max(self.work.heard));
+            self.beat(now);
+            let waiting = self.work.tally.measured.waiting();
+            let silent = now.saturating_sub(self.quiet.max(self.work.tally.heard));
             // A closed loop in which nothing waits cannot send: every connection is stuck.
             let stuck = waiting == 0 && (self.pace.done() || due.is_none());
-            let all_closed = self.work.measured.closed >= self.alive;
+            let all_closed = self.work.tally.measured.closed >= self.alive;
             if stuck || all_closed || (waiting > 0 && silent >= wait_max) {
                 return Ok(());
             }
@@ -125,7 +167,7 @@ impl Run<'_> {
                 progress(self.progress(now));
                 now = self.work.clock.ns();
             }
-            let wake = due.unwrap_or(u64::MAX).min(report);
+            let wake = due.unwrap_or(u64::MAX).min(report).min(self.beat.0);
             let timeout = Duration::from_nanos(wake.saturating_sub(now));
             self.work.poll.wait(&mut events, Some(timeout))?;
             for event in events.iter() {
@@ -135,12 +177,27 @@ impl Run<'_> {
         }
     }
 
+    /// Gives some connections the chance to send a heartbeat.
+    fn beat(&mut self, now: u64) {
+        let (at, first) = self.beat;
+        if now < at {
+            return;
+        }
+        let share = self.conns.len().div_ceil(BEAT_STEPS);
+        let next = first.saturating_add(share);
+        self.beat =
+            (now.saturating_add(self.beat_every), if next < self.conns.len() { next } else { 0 });
+        for (conn, token) in self.conns.iter_mut().zip(0_u64..).skip(first).take(share) {
+            conn.beat(token, &mut self.work);
+        }
+    }
+
     fn progress(&self, now: u64) -> Progress<'_> {
         Progress {
             elapsed: Duration::from_nanos(now.saturating_sub(self.start)),
-            sent: self.work.measured.sent,
-            received: self.work.measured.received,
-            latencies: &self.work.measured.latencies,
+            sent: self.work.tally.measured.sent,
+            received: self.work.tally.measured.received,
+            latencies: &self.work.tally.measured.latencies,
         }
     }
 
@@ -154,7 +211,7 @@ impl Run<'_> {
 
     fn fill(&mut self, at: usize, token: u64) -> io::Result<()> {
         let Some(conn) = self.conns.get_mut(at) else { return Ok(()) };
-        if let Pace::Closed { depth, left } = &mut self.pace {
+        if let Pace::Closed { depth, left, .. } = &mut self.pace {
             let now = self.work.clock.ns();
             while *left > 0 && conn.open() < *depth {
                 if !conn.send(now, &mut self.work).map_err(invalid)? {
@@ -180,9 +237,11 @@ impl Run<'_> {
 
     /// Sends what an open loop owes at `now`. Returns when the next request is due.
     fn issue(&mut self, now: u64) -> io::Result<Option<u64>> {
-        let Pace::Open { rate, next, total } = &mut self.pace else { return Ok(None) };
+        let Pace::Open { rate, next, total } = &mut self.pace else {
+            return Ok(self.pace.until(now));
+        };
         let Some(conns) = NonZeroU64::new(count(self.conns.len())) else { return Ok(None) };
-        if self.work.measured.waiting() == 0 {
+        if self.work.tally.measured.waiting() == 0 {
             self.quiet = now;
         }
         let due = loop {
@@ -202,7 +261,7 @@ impl Run<'_> {
             if sent {
                 self.dirty.push(chosen);
             } else {
-                self.work.measured.unsent = self.work.measured.unsent.saturating_add(1);
+                self.work.tally.measured.unsent = self.work.tally.measured.unsent.saturating_add(1);
             }
         };
         for chosen in self.dirty.drain(..) {
@@ -216,9 +275,9 @@ impl Run<'_> {
     /// Counts what never came.
     fn finish(&mut self) {
         let lost: usize = self.conns.iter_mut().map(Conn::forget).sum();
-        let measured = &mut *self.work.measured;
+        let measured = &mut *self.work.tally.measured;
         measured.lost = measured.lost.saturating_add(count(lost));
-        if let Pace::Closed { left, .. } = self.pace {
+        if let Pace::Closed { left, until: None, .. } = self.pace {
             measured.unsent = measured.unsent.saturating_add(left);
         }
     }

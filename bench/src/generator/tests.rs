@@ -206,3 +206,86 @@ fn a_server_that_does_not_switch_to_websocket_is_named_in_the_error() {
     assert!(error.to_string().contains("403 Forbidden"), "{error}");
     drop(server.join().unwrap());
 }
+
+#[test]
+fn a_silent_connection_sends_heartbeats_and_one_that_speaks_does_not() {
+    use std::io::Read;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = Target::tcp(listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        // Requests are not answered, so that the client's load lasts for its `wait_max`.
+        let (mut socket, mut all) = (listener.accept().unwrap().0, Vec::new());
+        socket.read_to_end(&mut all).unwrap();
+        let (mut bytes, mut kinds) = (&all[..], Vec::new());
+        while let Some(packet) = layout().decode(&mut bytes).unwrap() {
+            kinds.push(match packet {
+                Packet::Control { kind: 0, .. } | Packet::Empty => 'b',
+                Packet::Control { .. } => 'a',
+                Packet::Data(_) => 'd',
+            });
+        }
+        kinds.into_iter().collect::<String>()
+    });
+    let mut generator = Generator::connect(&target, 1, request()).unwrap();
+    generator.beat_every = Duration::from_millis(20);
+    // Requests come at the pace at which the connection is looked at, or faster.
+    let (rate, duration) = (NonZeroU32::new(200).unwrap(), Duration::from_millis(300));
+    generator.wait_max(Duration::from_millis(1));
+    generator.run(Load::Open { rate, duration }, &mut |_| ()).unwrap();
+    let idle = generator.listen(Duration::from_millis(300), &mut |_| ()).unwrap();
+    drop(generator);
+    assert_eq!((idle.sent, idle.closed), (0, 0));
+    let sent = server.join().unwrap();
+    let silent = sent.trim_start_matches('a').trim_start_matches('d');
+    assert!(silent.len() >= 3 && silent.chars().all(|kind| kind == 'b'), "{sent}");
+}
+
+#[test]
+fn a_message_that_nobody_asked_for_is_a_push_and_no_duplicate() {
+    let target = server(|layout, data, out| {
+        layout.encode_data(RouteId(9), 0, b"news", out).unwrap();
+        echo(layout, data, out);
+        layout.encode_data(RouteId(9), 0, b"late news", out).unwrap();
+    });
+    let mut generator = Generator::connect(&target, 1, request()).unwrap();
+    let measured = generator.run(closed(1), &mut |_| ()).unwrap();
+    let mut heard = Vec::new();
+    let wait = Duration::from_millis(200);
+    let idle = generator.listen(wait, &mut |body| heard.push(body.to_vec())).unwrap();
+    assert_eq!((measured.received, measured.errors()), (1, 0));
+    // The second may come together with the reply.
+    assert_eq!(measured.pushed + idle.pushed, 2);
+    assert!(heard.iter().all(|body| body == b"late news"), "{heard:?}");
+}
+
+#[test]
+fn a_closed_loop_for_a_time_ends_with_everything_answered() {
+    let mut generator = Generator::connect(&server(echo), 2, request()).unwrap();
+    let load = Load::Timed { depth: 8, duration: Duration::from_millis(200) };
+    let measured = generator.run(load, &mut |_| ()).unwrap();
+    assert!(measured.sent > 16 && measured.elapsed >= Duration::from_millis(150), "{measured:?}");
+    assert_eq!((measured.received, measured.errors()), (measured.sent, 0));
+}
+
+#[test]
+fn a_client_that_does_not_read_fills_its_server_and_does_not_wait() {
+    let mut generator = Generator::connect(
+        &server(echo),
+        1,
+        Request {
+            layout: Layout { body_max: 200_000, ..layout() },
+            body: vec![b'x'; 60_000],
+            expect: Expect::Any,
+            ..request()
+        },
+    )
+    .unwrap();
+    generator.stop_reading().unwrap();
+    let (rate, duration) = (NonZeroU32::new(2_000).unwrap(), Duration::from_millis(500));
+    let clock = Clock::start();
+    let measured = generator.run(Load::Open { rate, duration }, &mut |_| ()).unwrap();
+    // The server waits to write and so reads no more: 60 MB do not fit into any socket.
+    assert_eq!((measured.received, measured.closed), (0, 0));
+    assert!(measured.sent > 0 && measured.unsent > 0, "{measured:?}");
+    assert!(clock.ns() < 4_000_000_000, "no wait for replies");
+}

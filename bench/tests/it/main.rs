@@ -1,5 +1,7 @@
-//! The relay under the generator, each loop on a thread of its own.
+//! The relay under the generator, each loop on a thread of its own; and the commands as they are.
 #![expect(clippy::expect_used, reason = "tests")]
+mod commands;
+
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;

@@ -56,3 +56,55 @@ impl Backend {
         running.await.map_err(|_| Status::unavailable("the service runtime has ended"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        future::poll_fn,
+        pin::Pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Poll,
+    };
+
+    #[tokio::test]
+    async fn requests_beyond_the_bound_wait_for_their_turn_and_none_is_refused() {
+        let backend = Backend::on(Handle::current());
+        let (open, under_way) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let request = || {
+            let (open, under_way) = (Arc::clone(&open), Arc::clone(&under_way));
+            backend.run(async move {
+                under_way.fetch_add(1, Ordering::Relaxed);
+                drop(open.acquire().await);
+            })
+        };
+        let count = REQUESTS_MAX + 2000;
+        let mut requests: Vec<Pin<Box<_>>> = (0..count).map(|_| Box::pin(request())).collect();
+        let mut poll_all = async |limit: usize| {
+            let mut done = 0;
+            poll_fn(|cx| {
+                requests.retain_mut(|request| match request.as_mut().poll(cx) {
+                    Poll::Ready(result) => {
+                        result.unwrap();
+                        done += 1;
+                        false
+                    }
+                    Poll::Pending => true,
+                });
+                let enough = done >= limit && under_way.load(Ordering::Relaxed) >= REQUESTS_MAX;
+                if enough {
+                    Poll::Ready(())
+                } else {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            })
+            .await;
+        };
+        poll_all(0).await;
+        assert_eq!(under_way.load(Ordering::Relaxed), REQUESTS_MAX, "the bound");
+        open.add_permits(1);
+        poll_all(count).await;
+        assert_eq!(under_way.load(Ordering::Relaxed), count);
+    }
+}

@@ -20,6 +20,8 @@ pub(crate) struct Here {
     inside: Cell<bool>,
     /// The end of the batch was asked for from inside: it is told after the last frame.
     end_due: Cell<bool>,
+    /// This side went away from inside: the other learns it after the last frame.
+    hang_up_due: Cell<bool>,
     held: RefCell<Vec<u8>>,
     bytes_max: usize,
 }
@@ -57,8 +59,8 @@ impl Drop for Taken<'_> {
 impl Here {
     /// A lane that holds at most `bytes_max` bytes sent from inside a delivery.
     pub(crate) fn new(there: Weak<Links>, at: LinkId, bytes_max: usize) -> Self {
-        let (inside, end_due) = (Cell::new(false), Cell::new(false));
-        Self { there, at, inside, end_due, held: RefCell::default(), bytes_max }
+        let (inside, end_due, hang_up_due) = <(Cell<_>, Cell<_>, Cell<_>)>::default();
+        Self { there, at, inside, end_due, hang_up_due, held: RefCell::default(), bytes_max }
     }
 
     pub(crate) fn send(&self, frame: Frame<'_>) -> Result<(), Unsent> {
@@ -75,6 +77,9 @@ impl Here {
         }
         if self.end_due.take() {
             there.batch_end();
+        }
+        if self.hang_up_due.take() {
+            there.drop_link(self.at);
         }
         Ok(())
     }
@@ -118,7 +123,9 @@ impl Here {
 
     /// This side is gone.
     pub(crate) fn hang_up(&self) {
-        if let Some(there) = self.there.upgrade() {
+        if self.inside.get() {
+            self.hang_up_due.set(true);
+        } else if let Some(there) = self.there.upgrade() {
             there.drop_link(self.at);
         }
     }

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 use yumen_net::env::Env;
@@ -288,11 +288,8 @@ impl Links {
         }
     }
 
-    /// A frame arrived on `link`. What is late for a link that is gone is dropped.
+    /// A frame arrived on `link`. Once these links are closed nobody receives it.
     pub(crate) fn receive(&self, link: LinkId, frame: Frame<'_>) {
-        if !self.peers.borrow().contains_key(&link) {
-            return;
-        }
         if let Frame::Reply { seq, code, reply, .. } = frame {
             let waiting = self.calls.borrow_mut().remove(&seq);
             match waiting {
@@ -307,6 +304,10 @@ impl Links {
         } else if let Some(receiver) = self.receiver() {
             receiver.on_frame(link, frame);
         }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.env.clock.now().mono
     }
 
     pub(crate) fn count_malformed(&self) {

@@ -14,11 +14,15 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
+    time::Duration,
 };
 use yumen_proto::link::{Command, Frame, table};
 
-/// Bytes handed to the receiver before others get a turn.
+/// Bytes handed to the receiver before control and others get a turn, and how long that may take.
 const BATCH_LEN: usize = 64 * 1024;
+const BATCH_MAX: Duration = Duration::from_millis(1);
+/// Frames between two looks at the clock.
+const CLOCK_EVERY: usize = 16;
 /// Largest buffer kept while it is empty, in bytes; a burst may have needed more.
 const SPARE_MAX: usize = 1024 * 1024;
 
@@ -206,9 +210,8 @@ impl NearEnd {
             loop {
                 self.deliver(&control, links, link, usize::MAX);
                 control.clear();
-                at = self
-                    .deliver(data.get(at..).unwrap_or_default(), links, link, BATCH_LEN)
-                    .saturating_add(at);
+                let rest = data.get(at..).unwrap_or_default();
+                at = at.saturating_add(self.deliver(rest, links, link, BATCH_LEN));
                 links.batch_end();
                 if at >= data.len() {
                     break;
@@ -221,11 +224,20 @@ impl NearEnd {
         }
     }
 
-    /// Hands out whole frames of about `most` bytes. Returns how many bytes that were.
+    /// Hands out whole frames: all of them, or about `most` bytes for no longer than a batch may
+    /// take. Returns how many bytes that were.
     fn deliver(&self, bytes: &[u8], links: &Links, link: LinkId, most: usize) -> usize {
         let mut rest = bytes;
         let used = |rest: &[u8]| bytes.len().saturating_sub(rest.len());
+        let (began, mut frames) = (links.now(), 0_usize);
         while used(rest) < most {
+            frames = frames.saturating_add(1);
+            if most == BATCH_LEN
+                && frames.checked_rem(CLOCK_EVERY) == Some(0)
+                && links.now().saturating_duration_since(began) > BATCH_MAX
+            {
+                break;
+            }
             match Frame::decode(&mut rest, usize::MAX) {
                 Ok(Some(frame)) => links.receive(link, frame),
                 Ok(None) => break,

@@ -43,7 +43,8 @@ pub enum Turn {
     Go,
     /// Taken; but the batch has used its time: let others run.
     Yield,
-    /// Not taken: keep it and everything behind it, and read nothing until [`Driver::resume`].
+    /// Not taken: keep it and everything behind it, and read nothing until [`Driver::resume`]. A
+    /// held connection is not idle, and a peer that leaves is not noticed before it is resumed.
     Hold,
 }
 

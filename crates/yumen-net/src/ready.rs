@@ -99,3 +99,60 @@ impl Wake for SlotWaker {
         self.mark();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_mark_that_came_before_the_hub_parked_is_not_slept_through() {
+        let (ready, count) = (Arc::<Ready>::default(), Arc::<Count>::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let slot = SlotWaker::new(&ready, 7);
+        slot.mark();
+        assert!(!ready.park(&waker) && ready.is_marked());
+        let mut turn = vec![3];
+        ready.take(&mut turn);
+        assert_eq!(turn, [3, 7]);
+        assert!(ready.park(&waker));
+        slot.unmark();
+        slot.mark();
+        slot.mark();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "woken once for any number of marks");
+        turn.clear();
+        ready.take(&mut turn);
+        assert_eq!(turn, [7], "and served once");
+    }
+
+    #[test]
+    fn marks_from_other_threads_are_all_served() {
+        let ready = Arc::<Ready>::default();
+        let threads: Vec<_> = (0..4)
+            .map(|first| {
+                let ready = Arc::clone(&ready);
+                std::thread::spawn(move || {
+                    for slot in 0..1000 {
+                        SlotWaker::new(&ready, first * 1000 + slot).mark();
+                    }
+                })
+            })
+            .collect();
+        let mut served = Vec::new();
+        while served.len() < 4000 {
+            ready.take(&mut served);
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        served.sort_unstable();
+        assert!(served.into_iter().eq(0..4000));
+    }
+}

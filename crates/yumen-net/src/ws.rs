@@ -4,6 +4,9 @@
 //! to the connection's downlink, so a WebSocket connection has the same reads, bounds and sweep as
 //! any other. Text messages are ignored and are no sign of life; pings are answered.
 //! It never compresses, and never touches the packets themselves.
+//!
+//! The library is given whole frames and never more, so between two messages it knows nothing and is
+//! dropped: an idle WebSocket connection holds no buffer, whatever it has received.
 
 pub mod handshake;
 
@@ -12,7 +15,7 @@ use bytes::Bytes;
 use handshake::{Options, Progress};
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{self, Cursor, Read, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,7 +36,7 @@ use yumen_proto::{
 
 /// Longest time from the connection to the end of the handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// The library's read buffer: what an idle WebSocket connection costs more than another.
+/// The library's read buffer, while it is in the middle of a message.
 const READ_BUFFER: usize = 4 * 1024;
 
 /// The WebSocket state of one connection.
@@ -44,6 +47,7 @@ pub struct Link {
     at: usize,
     /// Whether a whole message may be there, in `input` or read ahead by the library.
     unread: bool,
+    course: Course,
     /// Framed bytes on their way to the socket.
     wire: Out,
     message_max: usize,
@@ -53,16 +57,11 @@ pub struct Link {
 
 enum State {
     /// A server waits for the request.
-    Greeting {
-        options: Arc<Options>,
-        until: Instant,
-    },
+    Greeting { options: Arc<Options>, until: Instant },
     /// A client waits for the answer to its request.
-    Dialing {
-        accept: String,
-        until: Instant,
-    },
-    Open(Box<WebSocketContext>),
+    Dialing { accept: String, until: Instant },
+    /// The library, if it is in the middle of a message.
+    Open(Option<Box<WebSocketContext>>),
     /// The handshake was refused, or a close frame went either way.
     Done,
 }
@@ -94,7 +93,8 @@ impl Link {
 
     fn new(state: State, message_max: usize, dice: Option<Dice>) -> Self {
         let (input, wire) = (Vec::new(), Out::default());
-        Self { state, input, at: 0, unread: false, wire, message_max, dice }
+        let course = Course::default();
+        Self { state, input, at: 0, unread: false, course, wire, message_max, dice }
     }
 
     /// Whether the handshake is over and messages may flow.
@@ -125,8 +125,9 @@ impl Link {
                 Ok(None)
             }
         };
-        if self.at >= self.input.len() {
-            self.input = Vec::new(); // an idle connection holds nothing
+        if !matches!(message, Ok(Some(_))) {
+            // An idle connection holds nothing, or the beginning of a frame's header.
+            self.input = self.input.get(self.at..).unwrap_or_default().to_vec();
             self.at = 0;
         }
         self.unread = matches!(message, Ok(Some(_)));
@@ -146,7 +147,7 @@ impl Link {
             Progress::Open { used, reply } => {
                 self.at = self.at.saturating_add(used);
                 self.wire.buffer().extend_from_slice(reply.as_bytes());
-                self.state = State::Open(Box::new(self.context()));
+                self.state = State::Open(None);
                 Ok(true)
             }
             Progress::Refused { reply } => {
@@ -157,21 +158,11 @@ impl Link {
         }
     }
 
-    fn context(&self) -> WebSocketContext {
-        let role = if self.dice.is_some() { Role::Client } else { Role::Server };
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_write_buffer_size(READ_BUFFER)
-            .max_message_size(Some(self.message_max))
-            .max_frame_size(Some(self.message_max));
-        WebSocketContext::new(role, Some(config))
-    }
-
     fn read(&mut self) -> Result<Option<Bytes>, CloseReason> {
-        let State::Open(context) = &mut self.state else { return Ok(None) };
-        let input = self.input.as_slice();
-        let mut pipe = Pipe { input, at: &mut self.at, wire: &mut self.wire };
+        let State::Open(known) = &mut self.state else { return Ok(None) };
+        let context = known.get_or_insert_with(|| context(self.dice.is_some(), self.message_max));
+        let Self { input, at, course, wire, .. } = self;
+        let mut pipe = Pipe { input, at, course, wire };
         loop {
             match context.read(&mut pipe) {
                 Ok(Message::Binary(message)) => return Ok(Some(message)),
@@ -182,6 +173,9 @@ impl Link {
                 // The echo waits for `goodbye`: answers to earlier messages come before it.
                 Ok(Message::Close(_)) => return Err(CloseReason::Gone),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if pipe.course.is_between() {
+                        *known = None;
+                    }
                     return Ok(None);
                 }
                 Err(Error::Capacity(_)) => {
@@ -235,8 +229,11 @@ impl Link {
 
     /// Queues a close frame, or the echo of the peer's, behind what is queued already.
     pub(crate) fn goodbye(&mut self) {
-        if let State::Open(context) = &mut self.state {
-            let mut pipe = Pipe { input: &[], at: &mut 0, wire: &mut self.wire };
+        if let State::Open(known) = &mut self.state {
+            let new = || context(self.dice.is_some(), self.message_max);
+            let mut context = known.take().unwrap_or_else(new);
+            let Self { course, wire, .. } = self;
+            let mut pipe = Pipe { input: &[], at: &mut 0, course, wire };
             let _memory_never_fails = context.close(&mut pipe, None);
             let _memory_never_fails = context.flush(&mut pipe);
         }
@@ -252,7 +249,7 @@ impl Link {
     }
 
     pub(crate) fn held(&self) -> usize {
-        let context = if self.is_open() { READ_BUFFER } else { 0 };
+        let context = if matches!(self.state, State::Open(Some(_))) { READ_BUFFER } else { 0 };
         self.input.capacity().saturating_add(self.wire.capacity()).saturating_add(context)
     }
 
@@ -266,21 +263,68 @@ impl Link {
     }
 }
 
-/// The library's view of a connection: what has arrived, and where to append.
+fn context(is_client: bool, message_max: usize) -> Box<WebSocketContext> {
+    let role = if is_client { Role::Client } else { Role::Server };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(READ_BUFFER)
+        .max_message_size(Some(message_max))
+        .max_frame_size(Some(message_max));
+    Box::new(WebSocketContext::new(role, Some(config)))
+}
+
+/// How far the library is in a message.
+#[derive(Default)]
+struct Course {
+    /// Bytes of the current frame that it has not been given.
+    left: u64,
+    /// The next data frame continues a message.
+    fragmented: bool,
+}
+
+impl Course {
+    fn is_between(&self) -> bool {
+        self.left == 0 && !self.fragmented
+    }
+
+    /// A frame begins with `bytes`, if its header is there as a whole.
+    fn begin(&mut self, bytes: &[u8]) {
+        let mut cursor = Cursor::new(bytes);
+        match FrameHeader::parse(&mut cursor) {
+            Ok(Some((header, len))) => {
+                self.left = cursor.position().saturating_add(len);
+                if matches!(header.opcode, OpCode::Data(_)) {
+                    self.fragmented = !header.is_final;
+                }
+            }
+            Ok(None) => {}
+            Err(_) => self.left = u64::MAX, // the library says what is wrong with it
+        }
+    }
+}
+
+/// The library's view of a connection: what has arrived of one frame, and where to append.
 struct Pipe<'a> {
     input: &'a [u8],
     at: &'a mut usize,
+    course: &'a mut Course,
     wire: &'a mut Out,
 }
 
 impl Read for Pipe<'_> {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        let mut rest = self.input.get(*self.at..).unwrap_or_default();
-        if rest.is_empty() {
+        let rest = self.input.get(*self.at..).unwrap_or_default();
+        if self.course.left == 0 {
+            self.course.begin(rest);
+        }
+        let most = usize::try_from(self.course.left).unwrap_or(usize::MAX).min(rest.len());
+        let n = rest.get(..most).unwrap_or_default().read(space)?;
+        if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let n = rest.read(space)?;
         *self.at = self.at.saturating_add(n);
+        self.course.left = self.course.left.saturating_sub(u64::try_from(n).unwrap_or(u64::MAX));
         Ok(n)
     }
 }

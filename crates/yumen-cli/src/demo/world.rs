@@ -45,6 +45,10 @@ fn lock(counted: &Mutex<Counted>) -> MutexGuard<'_, Counted> {
     counted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn bump(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
+
 /// A running gate, node and bots.
 pub(super) struct World {
     tcp: SocketAddr,
@@ -199,9 +203,11 @@ impl Bot {
             Ok(client) => client,
             Err(error) => return self.fail(&error),
         };
-        lock(&self.counted).connected += 1;
+        bump(&mut lock(&self.counted).connected);
         self.play(&client).await;
-        lock(&self.counted).connected -= 1;
+        let mut counted = lock(&self.counted);
+        counted.connected = counted.connected.saturating_sub(1);
+        drop(counted);
         client.close();
     }
 
@@ -214,7 +220,7 @@ impl Bot {
         let mut round = 0u32;
         while !self.pause().await {
             round = round.wrapping_add(1);
-            if round % 8 == 0 {
+            if round.is_multiple_of(8) {
                 let say = game::Say { text: format!("bot {} was here", self.index) };
                 self.ask::<_, game::Heard>(client, game::SAY, &say).await;
             } else {
@@ -222,7 +228,7 @@ impl Bot {
                 self.ask::<_, game::Echo>(client, game::ECHO, &echo).await;
             }
             while client.try_event().is_some() {
-                lock(&self.counted).pushed += 1;
+                bump(&mut lock(&self.counted).pushed);
             }
         }
     }
@@ -241,13 +247,13 @@ impl Bot {
         route: i32,
         request: &Q,
     ) {
-        lock(&self.counted).sent += 1;
+        bump(&mut lock(&self.counted).sent);
         let began = now();
         match client.call::<Q, A>(route, request).await {
             Ok(_) => {
                 let took = now().saturating_duration_since(began);
                 let mut counted = lock(&self.counted);
-                counted.answered += 1;
+                bump(&mut counted.answered);
                 counted.latency.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
             }
             Err(status) => self.fail(&status),
@@ -256,7 +262,7 @@ impl Bot {
 
     fn fail(&self, why: &dyn std::fmt::Display) {
         let mut counted = lock(&self.counted);
-        counted.failed += 1;
+        bump(&mut counted.failed);
         counted.failure.get_or_insert_with(|| format!("bot {}: {why}", self.index));
     }
 }

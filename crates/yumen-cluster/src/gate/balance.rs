@@ -97,7 +97,7 @@ mod tests {
             let count = |n| round.iter().filter(|p| **p == n).count();
             assert_eq!([count(0), count(1), count(2), count(3)], [5, 1, 0, 2]);
         }
-        assert_eq!(picked[..8], [0, 3, 0, 1, 0, 0, 3, 0], "mixed, not in runs");
+        assert_eq!(picked[..8], [0, 3, 0, 0, 1, 0, 3, 0], "mixed, not in runs");
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Hall {
         match sent {
             Ok(()) => Ok(Turn::Go),
             Err(refusal) => {
-                self.consumed(conn, len);
+                self.take_back(conn, len);
                 // A full lane is waited for, unless the session has waited long enough.
                 match refusal.0 == Code::BUSY && self.wait_for_lane(conn, member.ok()) {
                     true => Ok(self.hold(conn)),
@@ -236,6 +236,15 @@ impl Hall {
         }
         self.at_lane(link, |lane| lane.conns.push(conn));
         true
+    }
+
+    /// A message did not go on after all. Unlike what a node has finished, this is no progress: a
+    /// session that has waited too long for a full lane is still one.
+    fn take_back(&self, conn: ConnId, bytes: u32) {
+        self.driver.with(conn, |_, _, session| {
+            session.in_flight = session.in_flight.saturating_sub(bytes);
+        });
+        self.in_flight.set(self.in_flight.get().saturating_sub(u64::from(bytes)));
     }
 
     /// A node has finished so many bytes of a session's messages.

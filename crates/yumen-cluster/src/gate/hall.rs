@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use yumen_core::{
     cluster::{Event, Instance, Snapshot, State},
     locator::{Incarnation, Locator, Place},
@@ -74,6 +74,8 @@ pub(super) struct Hall {
     pub(super) upheavals: Cell<u64>,
     /// Users whose logins are under way here, and what other gates have claimed meanwhile.
     pub(super) claims: RefCell<Claims>,
+    /// A connection has ended: the acceptor wants to know how many are left.
+    pub(super) left: Notify,
 }
 
 /// A lane to a node that is full.

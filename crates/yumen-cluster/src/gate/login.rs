@@ -7,7 +7,7 @@ use super::{
     hall::Hall,
     plan::DuplicateLogin,
     serve::Asker,
-    sessions::{Bound, Login},
+    sessions::{Bound, Login, Session},
     stats::bump,
 };
 use rustc_hash::FxHashMap;
@@ -92,21 +92,24 @@ impl Hall {
             Err(code) => return code,
         };
         if self.live(conn, |_| ()).is_none() {
-            self.release(user, epoch);
+            // The place is this gate: if the user still is here, on another connection, it stands.
+            if !self.stays(user, epoch) {
+                self.release(user, epoch);
+            }
             return code::NOT_FOUND;
         }
         if elsewhere.is_some_and(|newer| newer > epoch) {
-            bump(&self.stats.duplicates);
-            self.evict(conn); // another gate's login was later
-            return TAKEN;
+            return self.overtaken(conn);
         }
         let known = self.index.borrow().of_user(user).filter(|known| *known != conn);
         if let Some(known) = known {
             let newer = self.live(known, |s| s.login.as_ref().is_some_and(|l| l.epoch > epoch));
-            bump(&self.stats.duplicates);
             if newer == Some(true) {
-                self.evict(conn); // this login was overtaken while it was claimed
-                return TAKEN;
+                return self.overtaken(conn);
+            }
+            bump(&self.stats.duplicates);
+            if self.plan.duplicate_login == DuplicateLogin::Refuse && self.stays(user, epoch) {
+                return TAKEN; // two logins at once, and the other was first
             }
             self.index.borrow_mut().clear_user(user, known);
             self.evict(known);
@@ -120,6 +123,26 @@ impl Hall {
             self.env.spawn.local(async move { this.check_user(user).await });
         }
         code::OK
+    }
+
+    /// While this login was claimed, a later one of the same user has won.
+    fn overtaken(self: &Rc<Self>, conn: ConnId) -> u16 {
+        bump(&self.stats.duplicates);
+        if self.plan.duplicate_login == DuplicateLogin::Kick {
+            self.evict(conn);
+        }
+        TAKEN
+    }
+
+    /// A newer claim of this gate went to nobody: whoever has the user here has it by that claim now.
+    /// False if nobody has.
+    fn stays(&self, user: UserId, epoch: Epoch) -> bool {
+        let known = self.index.borrow().of_user(user);
+        let renew = |session: &mut Session| {
+            let login = session.login.as_mut().filter(|login| login.user == user);
+            login.map(|login| login.epoch = login.epoch.max(epoch)).is_some()
+        };
+        known.and_then(|known| self.live(known, renew)).unwrap_or(false)
     }
 
     async fn is_elsewhere(&self, conn: ConnId, user: UserId) -> bool {
@@ -173,10 +196,17 @@ impl Hall {
     /// still here.
     fn evict(self: &Rc<Self>, conn: ConnId) {
         let now = self.env.clock.now();
-        self.driver.with(conn, |machine, _, session| {
-            session.login = None;
+        let login = self.driver.with(conn, |machine, _, session| {
             machine.unbound(now);
+            session.login.take()
         });
+        // It may have been somebody else: who lost a second login has lost the first too.
+        if let Some(login) = login.flatten()
+            && self.index.borrow().of_user(login.user) == Some(conn)
+        {
+            self.index.borrow_mut().clear_user(login.user, conn);
+            self.release(login.user, login.epoch);
+        }
         if self.plan.duplicate_login != DuplicateLogin::Displace {
             self.driver.close(conn, CloseReason::Kicked, "logged in elsewhere");
         }
@@ -231,7 +261,8 @@ impl Hall {
                     self.upheavals.set(self.upheavals.get().wrapping_add(1));
                     self.forget_nodes(Some(&instance));
                 }
-                _ => {
+                // A kind of news we do not know is treated as a loss of news.
+                Moved::Lost | _ => {
                     self.upheavals.set(self.upheavals.get().wrapping_add(1));
                     self.forget_nodes(None);
                     self.check_users().await;

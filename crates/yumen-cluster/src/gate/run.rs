@@ -14,7 +14,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::AbortHandle,
+};
 use yumen_core::{
     cluster::{Instance, State},
     locator::Place,
@@ -32,8 +35,6 @@ use yumen_proto::{
 
 /// Connections taken over at once.
 const ARRIVALS_MAX: usize = 64;
-/// How often the acceptor learns how many connections are left, if none arrive.
-const LOAD_TICK: Duration = Duration::from_secs(1);
 /// How often a draining gate looks whether it is done.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
@@ -72,12 +73,14 @@ pub(super) async fn run(
         stopping: Cell::new(false),
         upheavals: Cell::new(0),
         claims: RefCell::default(),
+        left: Notify::new(),
         env: env.clone(),
         plan,
     });
     let mut nodes = nodes;
     hall.set_nodes(&nodes.current());
-    links.start(Rc::new(Front(Rc::clone(&hall))) as Rc<dyn Receive>);
+    let receiver: Rc<dyn Receive> = Rc::new(Front(Rc::clone(&hall)));
+    links.start(receiver);
     let service: Rc<dyn Service<ServerConn, Session>> = Rc::new(Front(Rc::clone(&hall)));
     hall.driver.start(&service);
     let moves = cluster.locator().watch();
@@ -145,7 +148,7 @@ impl Hall {
                 biased;
                 more = door.next(&mut arrivals, ARRIVALS_MAX) => if !more { return },
                 // Those that leave count too, or whoever had most would never get any again.
-                () = self.env.clock.sleep(LOAD_TICK) => {}
+                () = self.left.notified() => {}
             }
             for arrival in arrivals.drain(..) {
                 let (peer, listener) = (arrival.peer, arrival.listener);
@@ -162,8 +165,8 @@ impl Hall {
     async fn drain(&self) {
         self.stopping.set(true);
         self.record.borrow_mut().state = State::Hang;
-        let ticks = self.plan.drain_max.as_millis() / DRAIN_TICK.as_millis().max(1);
-        let mut ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        let ticks = self.plan.drain_max.as_millis().checked_div(DRAIN_TICK.as_millis());
+        let mut ticks = u32::try_from(ticks.unwrap_or(0)).unwrap_or(u32::MAX);
         let mut said_goodbye = false;
         loop {
             if !said_goodbye && (self.in_flight.get() == 0 || ticks == 0) {

@@ -32,6 +32,7 @@ const NOT_FOUND: Answer = (code::NOT_FOUND, Reply::Done);
 const FAILED: Answer = (code::INTERNAL, Reply::Done);
 
 impl Receive for Front {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`serve` and `ask` do the others")]
     fn on_frame(&self, link: LinkId, frame: Frame<'_>) {
         let Frame::Request { seq, command } = frame else { return };
         let asker = Asker { link, seq, route: command.code() };
@@ -72,6 +73,7 @@ impl Hall {
         self.links.flush();
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`ask` does the others")]
     fn serve(self: &Rc<Self>, command: Command<'_>) -> Answer {
         match command {
             Command::Push { target, disconnect, packet } => {
@@ -120,6 +122,7 @@ impl Hall {
     }
 
     /// Questions.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other commands are for nodes")]
     fn ask(self: &Rc<Self>, command: Command<'_>) -> Answer {
         match command {
             Command::GetIp { target } => match self.peer_of(target) {
@@ -151,7 +154,10 @@ impl Hall {
                 self.set_state(state);
                 DONE
             }
-            _ => FAILED,
+            _ => {
+                bump(&self.stats.unserved);
+                FAILED
+            }
         }
     }
 
@@ -229,6 +235,7 @@ impl Hall {
     /// everything it sent (W-42).
     pub(super) fn leave(self: &Rc<Self>, conn: ConnId, session: Session, reason: CloseReason) {
         bump(&self.stats.closed);
+        self.left.notify_one();
         if let Some(counter) = closed_by(&self.stats, reason) {
             bump(counter);
         }
@@ -271,6 +278,8 @@ fn closed_by(stats: &Stats, reason: CloseReason) -> Option<&Cell<u64>> {
         CloseReason::Backlog | CloseReason::Stalled => &stats.closed_slow,
         CloseReason::Malformed(_) | CloseReason::Handshake => &stats.closed_malformed,
         CloseReason::Kicked => &stats.closed_kicked,
-        _ => return None,
+        CloseReason::Shutdown => &stats.closed_shutdown,
+        CloseReason::Gone | CloseReason::ByGame | CloseReason::Done => return None,
+        CloseReason::Limit | CloseReason::Moved | CloseReason::Internal | _ => return None,
     })
 }

@@ -65,6 +65,8 @@ stats! {
     closed_malformed,
     /// Connections that ended because the user logged in elsewhere.
     closed_kicked,
+    /// Connections that ended because the gate stopped.
+    closed_shutdown,
     /// Messages that clients sent.
     messages_in,
     /// Packets queued for clients.
@@ -91,6 +93,8 @@ stats! {
     statuses_unsent,
     /// Packets of nodes for connections or users that are not here, one for each.
     undeliverable,
+    /// Commands of peers that a gate does not serve.
+    unserved,
     /// Events of connections that could not be sent to a node that wants them.
     events_lost,
     /// Events of connections that no node wants.

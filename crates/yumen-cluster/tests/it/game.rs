@@ -6,49 +6,54 @@ use yumen_core::{cluster::Event, status::Status};
 use yumen_proto::id::{ConnId, UserId};
 
 /// Answers with the same bytes.
-pub const ECHO: i32 = 1;
+pub(crate) const ECHO: i32 = 1;
 /// Binds the connection to the user whose number is the body.
-pub const LOGIN: i32 = 2;
+pub(crate) const LOGIN: i32 = 2;
 /// Takes the user off the connection.
-pub const LOGOUT: i32 = 3;
+pub(crate) const LOGOUT: i32 = 3;
 /// Binds the user to the node that handles it.
-pub const STAY: i32 = 4;
+pub(crate) const STAY: i32 = 4;
 /// Undoes it.
-pub const LEAVE: i32 = 5;
+pub(crate) const LEAVE: i32 = 5;
 /// Sticky: answers with the node's id.
-pub const HOME: i32 = 6;
+pub(crate) const HOME: i32 = 6;
 /// Stateless: answers with the node's id.
-pub const ANY: i32 = 7;
+pub(crate) const ANY: i32 = 7;
 /// Needs a login: answers with the user.
-pub const SECRET: i32 = 8;
+pub(crate) const SECRET: i32 = 8;
 /// Not for clients.
-pub const INTERNAL: i32 = 9;
+pub(crate) const INTERNAL: i32 = 9;
 /// Waits at the latch, then answers with the same bytes.
-pub const SLOW: i32 = 10;
+pub(crate) const SLOW: i32 = 10;
 /// The same, out of order.
-pub const SLOW_ANY: i32 = 11;
+pub(crate) const SLOW_ANY: i32 = 11;
 
 /// What handlers share with the test.
 #[derive(Clone, Default)]
-pub struct World {
-    pub log: Log,
-    pub latch: Latch,
-    pub started: Count,
+pub(crate) struct World {
+    pub(crate) log: Log,
+    pub(crate) latch: Latch,
+    pub(crate) started: Count,
 }
 
 /// The user whose number is written in a body.
-pub fn user(body: &Raw) -> Result<UserId, Status> {
+pub(crate) fn user(body: &Raw) -> Result<UserId, Status> {
     let number = std::str::from_utf8(&body.0).ok().and_then(|text| text.parse().ok());
     number.map(UserId).ok_or_else(|| Status::invalid_argument("not a number"))
 }
 
 /// A body of text.
-pub fn text(text: impl Into<String>) -> Raw {
+pub(crate) fn text(text: impl Into<String>) -> Raw {
     Raw(text.into().into_bytes().into())
 }
 
 async fn echo(body: Raw) -> Raw {
     body
+}
+
+/// The route of an echo.
+pub(crate) fn on_echo() -> impl yumen_cluster::node::IntoRoute<World> {
+    on(echo)
 }
 
 async fn login(session: Session, body: Raw) -> Result<Raw, Status> {
@@ -85,7 +90,7 @@ async fn slow(State(world): State<World>, body: Raw) -> Raw {
 }
 
 /// All of the above.
-pub fn routes() -> Router<World> {
+pub(crate) fn routes() -> Router<World> {
     Router::new()
         .route(ECHO, on(echo))
         .route(LOGIN, on(login))
@@ -114,7 +119,7 @@ async fn disconnected(State(world): State<World>, conn: ConnId, user: Option<Use
 }
 
 /// Events are written into the world's log.
-pub fn with_events(routes: Router<World>) -> Router<World> {
+pub(crate) fn with_events(routes: Router<World>) -> Router<World> {
     routes
         .event(Event::Connect, connected)
         .event(Event::Reconnect, reconnected)

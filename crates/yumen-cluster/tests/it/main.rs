@@ -12,11 +12,19 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod churn;
 mod client;
 mod downlink;
 mod game;
+mod lane;
+mod limits;
 mod login;
+mod many;
 mod node;
 mod order;
+mod places;
 mod rig;
 mod routing;
+mod slow;
+mod stop;
+mod stream;

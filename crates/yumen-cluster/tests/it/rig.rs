@@ -29,22 +29,22 @@ use yumen_proto::{
 };
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a future on the test's own thread.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("in time") })
 }
 
 /// A running `App`. Dropping it stops it.
-pub struct Rig {
+pub(crate) struct Rig {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), AppError>>>,
 }
 
 impl Rig {
-    pub fn start(app: App) -> Self {
+    pub(crate) fn start(app: App) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -57,18 +57,19 @@ impl Rig {
     }
 
     /// Tells the app to stop, without waiting.
-    pub fn tell_to_stop(&mut self) {
-        self.stop.take().into_iter().for_each(|stop| drop(stop.send(())));
+    pub(crate) fn tell_to_stop(&mut self) {
+        let told = self.stop.take().map(|stop| stop.send(()));
+        let _ended_by_itself = told;
     }
 
     /// Stops the app, or learns how it ended by itself.
-    pub fn stop(mut self) -> Result<(), AppError> {
+    pub(crate) fn stop(mut self) -> Result<(), AppError> {
         self.tell_to_stop();
         self.wait()
     }
 
     /// Waits for the end.
-    pub fn wait(&mut self) -> Result<(), AppError> {
+    pub(crate) fn wait(&mut self) -> Result<(), AppError> {
         let began = Instant::now();
         let thread = self.thread.take().expect("waited for once");
         while !thread.is_finished() {
@@ -87,12 +88,12 @@ impl Drop for Rig {
 }
 
 /// A gate of one listener on a free port. Clients never go idle by themselves.
-pub fn gate(cluster: &Cluster) -> GateBuilder {
+pub(crate) fn gate(cluster: &Cluster) -> GateBuilder {
     Gate::builder(cluster).listen(Tcp::on("127.0.0.1:0")).drain_max(Duration::from_secs(5))
 }
 
 /// A node with this name and state.
-pub fn node<S: 'static>(
+pub(crate) fn node<S: 'static>(
     cluster: &Cluster,
     name: &str,
     routes: Router<S>,
@@ -103,21 +104,21 @@ pub fn node<S: 'static>(
 }
 
 /// A gate and a node, and how to reach them.
-pub struct Server {
-    pub addr: SocketAddr,
-    pub gate: GateHandle,
-    pub rig: Rig,
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) gate: GateHandle,
+    pub(crate) rig: Rig,
 }
 
 /// How gate and node share threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
+pub(crate) enum Threads {
     One,
     Two,
 }
 
 impl Server {
-    pub fn start(threads: Threads, gate: Gate, node: Node) -> Self {
+    pub(crate) fn start(threads: Threads, gate: Gate, node: Node) -> Self {
         let (addr, handle) = (gate.addresses()[0], gate.handle());
         let app = match threads {
             Threads::One => App::default().pairs(gate, node),
@@ -127,27 +128,31 @@ impl Server {
     }
 
     /// One gate and one node with these routes, on a thread each.
-    pub fn with_routes<S: Default + 'static>(routes: Router<S>) -> Self {
+    pub(crate) fn with_routes<S: Default + 'static>(routes: Router<S>) -> Self {
         let cluster = Cluster::in_process();
         let node = node(&cluster, "node", routes, S::default).build().unwrap();
         Self::start(Threads::Two, gate(&cluster).build().unwrap(), node)
     }
 
-    pub fn stats(&self) -> GateStats {
+    pub(crate) fn stats(&self) -> GateStats {
         block_on(self.gate.stats())
     }
 
     /// Asks the gate until what it has counted is right.
-    pub fn until(&self, what: &str, right: impl Fn(&GateStats) -> bool) -> GateStats {
+    pub(crate) fn until(&self, what: &str, right: impl Fn(&GateStats) -> bool) -> GateStats {
         until_stats(&self.gate, what, right)
     }
 
-    pub fn client(&self) -> Peer {
+    pub(crate) fn client(&self) -> Peer {
         Peer::announced(self.addr)
     }
 }
 
-pub fn until_stats(gate: &GateHandle, what: &str, right: impl Fn(&GateStats) -> bool) -> GateStats {
+pub(crate) fn until_stats(
+    gate: &GateHandle,
+    what: &str,
+    right: impl Fn(&GateStats) -> bool,
+) -> GateStats {
     let began = Instant::now();
     block_on(async {
         loop {
@@ -161,7 +166,7 @@ pub fn until_stats(gate: &GateHandle, what: &str, right: impl Fn(&GateStats) -> 
 }
 
 /// Waits until so many nodes of the cluster can be found.
-pub fn until_nodes(cluster: &Cluster, count: usize) {
+pub(crate) fn until_nodes(cluster: &Cluster, count: usize) {
     block_on(async {
         let mut nodes = cluster.registry().watch(Kind::Node).await.unwrap();
         while nodes.current().len() != count {
@@ -172,7 +177,7 @@ pub fn until_nodes(cluster: &Cluster, count: usize) {
 
 /// What a client reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Got {
+pub(crate) enum Got {
     Message { route: i32, seq: i32, body: Vec<u8> },
     Status { route: i32, seq: i32, code: Code, outcome: Outcome, text: String },
     Announced(Features),
@@ -183,7 +188,7 @@ pub enum Got {
 
 impl Got {
     /// The text of a message; anything else is a failure.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Message { body, .. } => String::from_utf8_lossy(body).into_owned(),
             other => panic!("not a message: {other:?}"),
@@ -191,7 +196,7 @@ impl Got {
     }
 
     /// The code of a status; anything else is a failure.
-    pub fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         match self {
             Self::Status { code, .. } => *code,
             other => panic!("not a status: {other:?}"),
@@ -199,7 +204,7 @@ impl Got {
     }
 
     /// The reason of a close notice; anything else is a failure.
-    pub fn closing(&self) -> NoticeReason {
+    pub(crate) fn closing(&self) -> NoticeReason {
         match self {
             Self::Closing(reason, _) => *reason,
             other => panic!("not a close notice: {other:?}"),
@@ -208,8 +213,8 @@ impl Got {
 }
 
 /// A client that is one socket and one buffer.
-pub struct Peer {
-    pub socket: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) socket: TcpStream,
     buffer: Vec<u8>,
     layout: Layout,
     seq: i32,
@@ -217,7 +222,7 @@ pub struct Peer {
 
 impl Peer {
     /// A client that announces nothing, as due's.
-    pub fn due(addr: SocketAddr) -> Self {
+    pub(crate) fn due(addr: SocketAddr) -> Self {
         let socket = TcpStream::connect(addr).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -226,7 +231,7 @@ impl Peer {
     }
 
     /// A client that has announced itself and was answered.
-    pub fn announced(addr: SocketAddr) -> Self {
+    pub(crate) fn announced(addr: SocketAddr) -> Self {
         let mut client = Self::due(addr);
         client.announce();
         let both = Features::STATUS.and(Features::CLOSE);
@@ -234,7 +239,7 @@ impl Peer {
         client
     }
 
-    pub fn announce(&mut self) {
+    pub(crate) fn announce(&mut self) {
         let features = Features::STATUS.and(Features::CLOSE);
         let (mut tail, mut packet) = (Vec::new(), Vec::new());
         Announce { features, ..Announce::default() }.encode(&mut tail);
@@ -242,22 +247,22 @@ impl Peer {
         self.write(&packet);
     }
 
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).unwrap();
     }
 
-    pub fn packet(route: i32, seq: i32, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn packet(route: i32, seq: i32, body: &[u8]) -> Vec<u8> {
         let mut packet = Vec::new();
         Layout::default().encode_data(RouteId(route), seq, body, &mut packet).unwrap();
         packet
     }
 
-    pub fn send(&mut self, route: i32, seq: i32, body: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, route: i32, seq: i32, body: impl AsRef<[u8]>) {
         self.write(&Self::packet(route, seq, body.as_ref()));
     }
 
     /// Sends a request and reads what comes next.
-    pub fn call(&mut self, route: i32, body: impl AsRef<[u8]>) -> Got {
+    pub(crate) fn call(&mut self, route: i32, body: impl AsRef<[u8]>) -> Got {
         self.seq = self.seq % 30_000 + 1;
         let seq = self.seq;
         self.send(route, seq, body);
@@ -269,7 +274,7 @@ impl Peer {
     }
 
     /// The next packet, or the end of the stream.
-    pub fn read(&mut self) -> Got {
+    pub(crate) fn read(&mut self) -> Got {
         loop {
             if let Some(got) = self.parse() {
                 return got;
@@ -287,7 +292,7 @@ impl Peer {
     }
 
     /// Reads to the end of the stream; how many packets came before.
-    pub fn read_to_end(&mut self) -> Vec<Got> {
+    pub(crate) fn read_to_end(&mut self) -> Vec<Got> {
         let mut all = Vec::new();
         loop {
             match self.read() {
@@ -332,20 +337,20 @@ impl Peer {
 
 /// What happened, in order, seen from any thread; waiting for it is not polling.
 #[derive(Clone, Default)]
-pub struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub(crate) struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Log {
-    pub fn add(&self, line: impl Into<String>) {
+    pub(crate) fn add(&self, line: impl Into<String>) {
         self.0.0.lock().unwrap().push(line.into());
         self.0.1.notify_all();
     }
 
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.0.0.lock().unwrap().clone()
     }
 
     /// Waits until the log is right.
-    pub fn until(&self, what: &str, right: impl Fn(&[String]) -> bool) -> Vec<String> {
+    pub(crate) fn until(&self, what: &str, right: impl Fn(&[String]) -> bool) -> Vec<String> {
         let (lines, changed) = (&self.0.0, &self.0.1);
         let wrong = |lines: &mut Vec<String>| !right(lines);
         let lock = lines.lock().unwrap();
@@ -358,7 +363,7 @@ impl Log {
 
 /// Handlers wait at it until the test opens it.
 #[derive(Clone)]
-pub struct Latch(Arc<tokio::sync::Semaphore>);
+pub(crate) struct Latch(Arc<tokio::sync::Semaphore>);
 
 impl Default for Latch {
     fn default() -> Self {
@@ -367,26 +372,26 @@ impl Default for Latch {
 }
 
 impl Latch {
-    pub async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         self.0.acquire().await.unwrap().forget();
     }
 
     /// Lets so many pass.
-    pub fn open(&self, count: usize) {
+    pub(crate) fn open(&self, count: usize) {
         self.0.add_permits(count);
     }
 }
 
 /// A number from any thread.
 #[derive(Clone, Default)]
-pub struct Count(Arc<AtomicU64>);
+pub(crate) struct Count(Arc<AtomicU64>);
 
 impl Count {
-    pub fn bump(&self) -> u64 {
+    pub(crate) fn bump(&self) -> u64 {
         self.0.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
 }

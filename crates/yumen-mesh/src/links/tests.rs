@@ -116,7 +116,9 @@ fn run_on(one_thread: bool, test: impl AsyncFnOnce(Rig)) {
         let second = if one_thread { Rc::clone(&first) } else { Rc::default() };
         let a = End::open(&env, "a", &board, &first);
         let b = End::open(&env, "b", &board, &second);
-        test(Rig { env, board, rooms: [first, second], a, b }).await;
+        let test = test(Rig { env, board, rooms: [first, second], a, b });
+        // Virtual time: a test that waits for what never comes fails at once.
+        tokio::time::timeout(Duration::from_secs(600), test).await.expect("it waits in vain");
     });
 }
 
@@ -282,6 +284,9 @@ fn an_instance_that_comes_back_under_its_old_id_gets_links_of_its_own() {
         rig.a.push(old, 1, 10).unwrap();
         rig.a.links.flush();
         rig.settle().await;
+        // So much that its end is still being read when its next life dials.
+        let b_to_a = rig.b.link(&rig.a);
+        (0..40).for_each(|n| rig.b.push(b_to_a, 100 + n, 64 * 1024).unwrap());
         rig.b.links.close();
         // Before anybody had the time to notice.
         let b = End::open(&rig.env, "b", &rig.board, &rig.rooms[1]);
@@ -295,8 +300,28 @@ fn an_instance_that_comes_back_under_its_old_id_gets_links_of_its_own() {
         rig.a.push(new, 2, 10).unwrap();
         rig.a.links.flush();
         rig.settle().await;
-        assert_eq!((b.seen.take(), rig.a.seen.take()), (vec![2], vec![5]));
+        let seen = rig.a.seen.take();
+        assert_eq!(b.seen.take(), [2]);
+        assert!(seen.iter().filter(|n| **n != 5).copied().eq(100..140) && seen.len() == 41);
         assert_eq!(rig.a.links.peers.borrow().len(), 1);
+    });
+}
+
+#[test]
+fn one_that_leaves_from_inside_a_delivery_is_heard_to_the_end() {
+    run_on(true, async |rig| {
+        rig.b.on_frame(|b, link, frame| b.push(link, number(&frame), 0).unwrap_or_default());
+        rig.a.on_frame(|a, link, frame| {
+            if number(&frame) == 1 {
+                a.push(link, 2, 5).unwrap(); // held while 1 is delivered
+                a.links.close();
+            }
+        });
+        let to_b = rig.a.link(&rig.b);
+        rig.a.push(to_b, 1, 5).unwrap();
+        assert_eq!(rig.b.seen.take(), [1, 2]);
+        assert_eq!((rig.a.lost.borrow().len(), rig.b.lost.borrow().len()), (1, 1));
+        assert!(rig.b.links.peers.borrow().is_empty());
     });
 }
 

@@ -97,7 +97,9 @@ impl Rig {
             let service = Rc::clone(&echo) as Rc<dyn Service<ServerConn, u64>>;
             driver.start(&service);
             drop(service);
-            test(Self { env, sim, driver, echo, settings: Arc::new(settings) }).await;
+            let test = test(Self { env, sim, driver, echo, settings: Arc::new(settings) });
+            // Virtual time: a test that waits for what never comes fails at once.
+            tokio::time::timeout(Duration::from_secs(600), test).await.expect("it waits in vain");
         });
     }
 
@@ -244,6 +246,23 @@ fn a_read_with_many_packets_is_answered_with_one_write() {
 }
 
 #[test]
+fn what_a_batch_causes_for_others_is_written_at_its_end() {
+    run(async |rig| {
+        let ((mut a, _), (mut b, other)) = (rig.client(1024), rig.client(1024));
+        rig.on_event(move |echo, _, data| {
+            echo.driver.append(other, data.raw);
+            Turn::Go
+        });
+        for n in 0..10 {
+            let start = rig.env.clock.now().mono;
+            a.send(&packet(n, b"for the other")).await.unwrap();
+            assert_eq!(route(&mut b).await, n);
+            assert_eq!(rig.env.clock.now().mono, start, "it waited for the sweep");
+        }
+    });
+}
+
+#[test]
 fn a_broadcast_is_written_in_slices_and_a_reply_does_not_queue_behind_it() {
     run(async |rig| {
         let mut all: Vec<_> = (0..1000).map(|_| rig.client(1024)).collect();
@@ -383,6 +402,31 @@ fn a_held_connection_takes_no_more_than_one_read_from_its_peer() {
         assert!(rig.driver.is_held(conn));
         assert!(rig.driver.stats.bytes_in.get() <= 4096 && rig.driver.stats.reads.get() == 1);
         assert!(rig.driver.buffered(conn).unwrap() <= 8192);
+    });
+}
+
+#[test]
+fn a_held_connection_is_written_to_and_not_read() {
+    run(async |rig| {
+        let offers = Rc::new(Cell::new(0));
+        let count = Rc::clone(&offers);
+        rig.on_event(move |_, _, _| {
+            count.set(count.get() + 1);
+            Turn::Hold
+        });
+        let (mut peer, conn) = rig.client(100);
+        peer.send(&packet(1, b"x")).await.unwrap();
+        rig.until(|rig| rig.driver.is_held(conn)).await;
+        (0..20).for_each(|n| assert!(rig.push(conn, n, 90)));
+        for n in 0..20 {
+            assert_eq!(route(&mut peer).await, n);
+        }
+        assert!(rig.driver.stats.blocked.get() > 10);
+        assert_eq!(offers.get(), 1, "offered again though nobody resumed it");
+        rig.push(conn, 1, 1000);
+        rig.driver.flush();
+        rig.driver.close(conn, CloseReason::ByGame, "");
+        assert!(!rig.driver.is_held(conn), "one that closes is read, so that its end is seen");
     });
 }
 

@@ -26,6 +26,32 @@ fn a_lane_is_bounded_in_bytes_and_says_when_there_is_room_again() {
 }
 
 #[test]
+fn the_board_makes_one_pair_of_lanes_for_two_instances() {
+    run_on(false, async |rig| {
+        let (a, b) = (InstanceId::from("a"), InstanceId::from("b"));
+        let first = rig.board.dial((&a, Kind::Node), &b);
+        assert!(first.is_some());
+        assert!(rig.board.dial((&b, Kind::Node), &a).is_none(), "its ends lie at b's door");
+        rig.board.part(&b, &a);
+        assert!(rig.board.dial((&b, Kind::Node), &a).is_some());
+        assert!(rig.board.dial((&a, Kind::Node), &"nobody".into()).is_none());
+    });
+}
+
+#[test]
+fn a_knock_is_answered_also_by_one_whose_tasks_have_ended() {
+    run_on(false, async |rig| {
+        let env = Env { spawn: yumen_net::spawn::Spawn::default(), ..rig.env.clone() };
+        let c = End::open(&env, "c", &rig.board, &Rc::default());
+        let to_c = rig.a.link(&c);
+        c.links.close();
+        env.spawn.abort_all();
+        rig.settle().await;
+        assert_eq!(*rig.a.lost.borrow(), [(to_c, "c".into())]);
+    });
+}
+
+#[test]
 fn a_frame_larger_than_the_bound_is_sent_when_nothing_else_is_on_its_way() {
     run_on(false, async |rig| {
         let to_b = rig.a.link(&rig.b);
@@ -44,6 +70,7 @@ fn a_full_lane_still_takes_control_frames() {
     run_on(false, async |rig| {
         let to_b = rig.a.link(&rig.b);
         while rig.a.push(to_b, 1, 64 * 1024).is_ok() {}
+        while rig.a.push(to_b, 1, 0).is_ok() {}
         let command = Command::IsOnline { target: Target::Conn(ConnId(1)) };
         rig.a.links.send(to_b, Frame::Request { seq: 0, command }).unwrap();
         rig.a.links.flush();
@@ -73,6 +100,24 @@ fn control_is_served_between_the_slices_of_a_long_batch() {
         let data =
             rig.b.seen.borrow().iter().copied().filter(|n| *n < 1_000_000).collect::<Vec<_>>();
         assert!(data.into_iter().eq(0..200), "the data keeps its order");
+    });
+}
+
+#[test]
+fn control_does_not_wait_for_handlers_that_take_their_time() {
+    run_on(false, async |rig| {
+        let clock = rig.env.clock.clone();
+        rig.b.on_frame(move |_, _, _| clock.skip(Duration::from_micros(100)));
+        let to_b = rig.a.link(&rig.b);
+        (0..1000).for_each(|n| rig.a.push(to_b, n, 10).unwrap());
+        rig.a.links.flush();
+        while rig.b.seen.borrow().is_empty() {
+            yield_now().await;
+        }
+        let served = rig.b.seen.borrow().len();
+        assert!(served < 20, "{served} before others had a turn");
+        rig.settle().await;
+        assert!(rig.b.seen.borrow().iter().copied().eq(0..1000));
     });
 }
 

@@ -68,6 +68,7 @@ fn a_batch_larger_than_the_backlog_is_offered_to_the_socket_first() {
         let (mut peer, conn) = rig.client(1024 * 1024);
         for n in 0..200 {
             assert!(rig.push(conn, n, 1000));
+            assert!(rig.driver.backlog(conn).unwrap() <= 129 * 1024, "no batch holds more");
         }
         for n in 0..200 {
             assert_eq!(route(&mut peer).await, n);

@@ -360,16 +360,31 @@ fn pings_of_one_that_does_not_read_count_for_the_backlog() {
 }
 
 #[test]
-fn an_idle_web_socket_holds_one_small_buffer_whatever_it_has_received() {
+fn an_idle_web_socket_holds_nothing_whatever_it_has_received() {
     run(async |rig| {
         let (mut peer, conn) = rig.open_web(64 * 1024).await;
+        assert_eq!(rig.driver.buffered(conn), Some(0));
         for n in 0..20 {
             peer.send(&binary(&packet(n, &[7; 900]))).await.unwrap();
         }
         for n in 0..20 {
             assert_eq!(frame_of(&mut peer).await.unwrap().1, packet(n, &[7; 900]));
         }
-        assert!(rig.driver.buffered(conn).unwrap() <= 4096);
+        assert_eq!(rig.driver.buffered(conn), Some(0));
+        let (first, rest) = (frame(BINARY, &packet(1, b"x")[..7]), &packet(1, b"x")[7..]);
+        peer.send(&first).await.unwrap();
+        rig.env.clock.sleep(Duration::from_millis(1)).await;
+        assert!(rig.driver.buffered(conn).unwrap() > 0, "it is in the middle of a message");
+        let last = frame(FIN | CONTINUE, rest);
+        peer.send(&last[..3]).await.unwrap();
+        rig.env.clock.sleep(Duration::from_millis(1)).await;
+        peer.send(&last[3..]).await.unwrap();
+        assert_eq!(frame_of(&mut peer).await.unwrap().1, packet(1, b"x"));
+        let with_more = [binary(&packet(2, &[7; 900])), last[..1].to_vec()].concat();
+        peer.send(&with_more).await.unwrap();
+        assert_eq!(frame_of(&mut peer).await.unwrap().1, packet(2, &[7; 900]));
+        rig.env.clock.sleep(Duration::from_millis(1)).await;
+        assert!(rig.driver.buffered(conn).unwrap() < 16, "the beginning of a header");
     });
 }
 
