@@ -394,9 +394,6 @@ impl Links {
     }
 
     fn admit(self: &Rc<Self>, knock: Knock) {
-        if self.closed.get() {
-            return; // dropping it tells the peer
-        }
         let Knock { from, kind, near, end } = knock;
         self.adopt((&from, kind), near, end);
     }

@@ -10,6 +10,7 @@ use yumen_cluster::{
     gate::GateBuilder,
     node::{Audience, NodeHandle},
 };
+use yumen_proto::{ConnState, UserId};
 
 const NEWS: i32 = 99;
 const STOPPED: usize = 5;
@@ -83,4 +84,37 @@ fn w37_clients_that_stop_reading_are_closed_by_the_write_stall_limit() {
     };
     let slowest = push_until(server(gate), |closed| closed == STOPPED as u64);
     assert!(slowest < Duration::from_secs(2), "the others waited {slowest:?}");
+}
+
+#[test]
+fn a_connection_that_is_being_closed_takes_nothing_more_and_is_not_counted() {
+    let (server, node, _world) = server(|gate| gate.backlog_max(256 * 1024 * 1024));
+    let mut clients: Vec<_> = (1..=3)
+        .map(|user: i64| {
+            let mut client = server.client();
+            assert_eq!(client.call(game::LOGIN, user.to_string()).text(), "welcome");
+            client
+        })
+        .collect();
+    // The first reads nothing, so its close has much to write before.
+    let long = text("x".repeat(60_000));
+    let mut pushed = 0;
+    while rig::block_on(server.gate.sessions(1))[0].backlog < 1024 * 1024 {
+        rig::block_on(node.push_acked(UserId(1), NEWS, &long)).unwrap();
+        pushed += 1;
+    }
+    rig::block_on(node.close(UserId(1))).unwrap();
+    assert_eq!(rig::block_on(server.gate.sessions(1))[0].state, ConnState::Closing);
+    let users = [1, 2, 3].map(UserId).to_vec();
+    let reached = rig::block_on(async {
+        let news = text("n");
+        let reached = node.multicast_acked(users, NEWS, &news).await.unwrap();
+        (reached, node.broadcast_acked(Audience::Everybody, NEWS, &news).await.unwrap())
+    });
+    assert_eq!(reached, (2, 2));
+    let got = clients[0].read_to_end();
+    let long = got.iter().filter(|got| matches!(got, Got::Message { body, .. } if body.len() > 1));
+    assert_eq!(long.count(), pushed, "everything before the close arrived");
+    assert!(matches!(got.last(), Some(Got::Closing(..))));
+    assert_eq!(clients[1].read().text(), "n");
 }

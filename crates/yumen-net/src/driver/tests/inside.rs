@@ -115,8 +115,9 @@ async fn replace_the_current_one(rig: Rig) {
     let (mut peer, _) = rig.client(1024);
     // What is left of the old one's input must not reach the new one.
     peer.send(&[packet(1, b"x"), packet(2, b"y"), HEARTBEAT.to_vec()].concat()).await.unwrap();
-    let mut next = Peer::new(near);
+    let (mut next, start) = (Peer::new(near), rig.env.clock.now().mono);
     assert_eq!(route(&mut next).await, 42);
+    assert_eq!((rig.env.clock.now().mono, rig.env.spawn.len()), (start, 2), "by the batch itself");
     rig.env.clock.sleep(Duration::from_millis(5)).await;
     assert_eq!((rig.echo.events.take().len(), next.seen.len()), (1, 0));
 }
