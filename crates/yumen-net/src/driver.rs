@@ -80,7 +80,7 @@ pub struct Stats {
     pub holds: Cell<u64>,
     /// Times a socket was found full.
     pub blocked: Cell<u64>,
-    /// WebSocket messages that were not exactly one packet, and were skipped.
+    /// Packets too short for their header and messages that were not exactly one packet: skipped.
     pub skipped: Cell<u64>,
 }
 

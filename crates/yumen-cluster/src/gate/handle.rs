@@ -60,6 +60,9 @@ impl Ask {
             Self::Stats(reply) => {
                 let mut stats = hall.stats.read();
                 stats.connections = u64::try_from(hall.driver.len()).unwrap_or(u64::MAX);
+                let driver = &hall.driver.stats;
+                stats.packets_skipped = driver.skipped.get();
+                (stats.bytes_in, stats.bytes_out) = (driver.bytes_in.get(), driver.bytes_out.get());
                 stats.users = u64::try_from(hall.index.borrow().users()).unwrap_or(u64::MAX);
                 let _nobody_waits = reply.send(stats);
             }

@@ -71,6 +71,13 @@ stats! {
     messages_in,
     /// Packets queued for clients.
     messages_out,
+    /// Packets of clients that were not understood: too short for their header, not exactly one to
+    /// a WebSocket message, or of a kind that is not served.
+    packets_skipped,
+    /// Bytes read from clients.
+    bytes_in,
+    /// Bytes written to clients.
+    bytes_out,
     /// Messages nobody serves.
     dropped_unroutable,
     /// Messages that clients may not send: internal routes.

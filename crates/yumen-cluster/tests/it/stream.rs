@@ -76,6 +76,17 @@ fn a_client_that_only_sends_is_dropped_and_others_are_served() {
 }
 
 #[test]
+fn a_packet_too_short_for_its_header_is_skipped_and_counted() {
+    let server = server(Threads::One, |gate| gate);
+    let mut client = server.client();
+    client.write(&[0, 0, 0, 2, 0, 1]); // as long as it says, and without a whole route
+    client.write(&Peer::packet(ECHO, 1, b"still here"));
+    let body = b"still here".to_vec();
+    assert_eq!(client.read(), Got::Message { route: ECHO, seq: 1, body });
+    server.until("counted", |stats| stats.packets_skipped == 1 && stats.messages_in == 1);
+}
+
+#[test]
 fn a_malformed_client_is_closed_with_a_reason_and_nobody_else() {
     let server = Server::with_routes(game::routes());
     let (mut good, mut bad) = (server.client(), server.client());

@@ -167,7 +167,8 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         self.now.set(now);
         service.on_batch(now);
         self.current.set(Some(id));
-        let stream = self.session(slot, id, |s| s.transport.is_stream()).unwrap_or(true);
+        let at_first = self.session(slot, id, |s| (s.transport.is_stream(), s.machine.skipped()));
+        let (stream, skipped) = at_first.unwrap_or((true, 0));
         let turn = if stream {
             self.packets((slot, id), scratch, had.saturating_add(n), service)
         } else {
@@ -175,6 +176,10 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         };
         service.on_batch_end();
         self.current.set(None);
+        if let Some(now) = self.session(slot, id, |s| s.machine.skipped()) {
+            let fresh = now.saturating_sub(skipped);
+            count(&self.stats.skipped, usize::try_from(fresh).unwrap_or(usize::MAX));
+        }
         self.flush_one(slot, id);
         self.flush_newest();
         match turn {
@@ -248,13 +253,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                     return None;
                 }
             };
-            let event = self.session(slot, id, |s| {
-                let skipped = s.machine.skipped();
-                let event = s.machine.message(now, &message, &mut s.out);
-                let fresh = s.machine.skipped().saturating_sub(skipped);
-                count(&self.stats.skipped, usize::try_from(fresh).unwrap_or(usize::MAX));
-                event
-            })?;
+            let event = self.session(slot, id, |s| s.machine.message(now, &message, &mut s.out))?;
             match event {
                 Ok(None) => {}
                 Ok(Some(event)) => {
