@@ -5,7 +5,7 @@
 //! on epoll and the CPU times on `/proc`.
 //!
 //! Read in this order: [`generator`] (what is sent and what is counted), [`relay`] (the limit),
-//! [`process`] (how a server under test is started and stopped), [`compare`].
+//! [`process`] (how a server under test is started and stopped), [`command`] (what a person types).
 #![cfg_attr(
     test,
     allow(

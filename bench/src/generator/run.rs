@@ -15,8 +15,9 @@ use yumen::proto::WireError;
 const SECOND: u64 = 1_000_000_000;
 /// How often some connections are looked at for whether they need a heartbeat, and in how many
 /// steps all of them are: in five seconds, so that none is silent for more than ten.
-pub(super) const BEAT_EVERY: Duration = Duration::from_millis(100);
-const BEAT_STEPS: usize = 50;
+/// Small steps: real clients do not send theirs all at once.
+pub(super) const BEAT_EVERY: Duration = Duration::from_millis(10);
+const BEAT_STEPS: usize = 500;
 
 /// Whom a run tells what happens.
 pub(super) struct Hooks<'a> {
@@ -187,7 +188,8 @@ impl Run<'_> {
         let next = first.saturating_add(share);
         self.beat =
             (now.saturating_add(self.beat_every), if next < self.conns.len() { next } else { 0 });
-        for (conn, token) in self.conns.iter_mut().zip(0_u64..).skip(first).take(share) {
+        let some = self.conns.get_mut(first..).unwrap_or_default();
+        for (conn, token) in some.iter_mut().take(share).zip(count(first)..) {
             conn.beat(token, &mut self.work);
         }
     }

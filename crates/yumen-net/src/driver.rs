@@ -126,6 +126,8 @@ pub struct Driver<M: Machine, D> {
     scratch: Cell<Vec<u8>>,
     pool: RefCell<Vec<Vec<u8>>>,
     dirty: RefCell<VecDeque<u32>>,
+    /// How many slots were listed as dirty since the newest were last flushed.
+    fresh: Cell<usize>,
     ended: RefCell<Vec<(ConnId, D, CloseReason)>>,
     lingering: RefCell<VecDeque<(Instant, Socket)>>,
     /// When the current turn or batch began.
@@ -154,6 +156,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
             scratch: Cell::default(),
             pool: RefCell::default(),
             dirty: RefCell::default(),
+            fresh: Cell::new(0),
             ended: RefCell::default(),
             lingering: RefCell::default(),
             now: Cell::new(env.clock.now()),
@@ -288,6 +291,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     fn list(&self, slot: u32) {
         let mut dirty = self.dirty.borrow_mut();
         dirty.push_back(slot);
+        self.fresh.set(self.fresh.get().saturating_add(1));
         // Inside a batch its end flushes, so the hub is awake.
         if dirty.len() == 1 && self.current.get().is_none() {
             self.ready.wake();

@@ -5,11 +5,12 @@
 //! the full sockets cost. The server has to close them at a limit, or to hold no more than it may.
 use super::{Check, Figures as Kinds, Measurement, Pair, Unit};
 use super::{connect, core_share, failures, joined, start};
+use crate::clock::Clock;
 use crate::command::note;
 use crate::command::serve::{Look, Question};
 use crate::command::side::Running;
 use crate::generator::{Generator, Load, Measured};
-use crate::number::{count, float};
+use crate::number::{count, float, ratio};
 use crate::poll;
 use crate::process::{CpuTimes, anonymous_memory};
 use crate::report::Time;
@@ -78,8 +79,8 @@ struct Few {
     closed_last_s: Option<f64>,
     /// The most bytes queued for one connection at the end.
     backlog_max: usize,
-    /// Anonymous memory of the server at the end.
-    server_bytes: u64,
+    /// The most anonymous memory of the server that was seen.
+    server_bytes_max: u64,
 }
 
 /// All runs.
@@ -110,17 +111,18 @@ impl Display for Figures {
             server_cores.without.median, server_cores.with.median
         )?;
         for (run, round) in self.with.iter().zip(1..) {
-            let Few { closed, closed_first_s, closed_last_s, backlog_max, server_bytes, .. } =
-                &run.few;
+            let Few {
+                closed, closed_first_s, closed_last_s, backlog_max, server_bytes_max, ..
+            } = &run.few;
             write!(f, "  round {round}: {closed} of {few} stalled clients closed as slow")?;
             if let (Some(first), Some(last)) = (closed_first_s, closed_last_s) {
                 write!(f, ", from {first:.1} s to {last:.1} s")?;
             }
             writeln!(
                 f,
-                "; at the end at most {} KiB queued for one, server {} MiB",
+                "; at the end at most {} KiB queued for one; server at most {} MiB",
                 backlog_max / 1024,
-                server_bytes / (1024 * 1024)
+                server_bytes_max / (1024 * 1024)
             )?;
         }
         Ok(())
@@ -160,7 +162,7 @@ fn judge(without: Vec<Run>, with: Vec<Run>, few: usize) -> (Vec<Check>, Figures)
     let rounds: Vec<_> = without
         .iter()
         .zip(&with)
-        .map(|(without, with)| crate::number::ratio(with.latency.p99_us, without.latency.p99_us))
+        .map(|(without, with)| ratio(with.latency.p99_us, without.latency.p99_us))
         .collect();
     let failures = without.iter().chain(&with).map(|run| run.failures).sum();
     // Whoever is still there may have no more queued than the limit and one batch.
@@ -204,7 +206,6 @@ fn one(size: Size, stalls: bool) -> io::Result<Run> {
     ends.requests = sent.sent;
     ends.closed = look.closed_slow;
     ends.backlog_max = look.backlog_max;
-    ends.server_bytes = anonymous_memory(pids.first().copied().unwrap_or_default())?;
     drop((others, few));
     server.stop()?;
     let failures = failures(&measured);
@@ -223,10 +224,12 @@ fn load(
         let others = scope.spawn(move || others.run(Load::Open { rate, duration }, &mut |_| ()));
         let few =
             scope.spawn(move || few.run(Load::Open { rate: few_rate, duration }, &mut |_| ()));
-        let (clock, mut ends) = (crate::clock::Clock::start(), Few::default());
+        let (clock, mut ends) = (Clock::start(), Few::default());
+        let pid = server.pids().first().copied().unwrap_or_default();
         while !others.is_finished() {
             poll::pass(LOOK_EVERY)?;
             let look: Look = server.ask(&Question::Counts, ANSWER_MAX)?;
+            ends.server_bytes_max = ends.server_bytes_max.max(anonymous_memory(pid)?);
             if look.closed_slow > ends.closed {
                 ends.closed = look.closed_slow;
                 let now = Duration::from_nanos(clock.ns()).as_secs_f64();

@@ -272,7 +272,8 @@ fn a_broadcast_is_written_in_slices_and_a_reply_does_not_queue_behind_it() {
         let (_peer, conn) = rig.client(1024);
         rig.push(conn, 5, 10);
         rig.driver.flush();
-        assert_eq!((rig.driver.stats.writes.get(), rig.driver.backlog(conn)), (32, Some(0)));
+        // Only its own: if whoever comes paid for more of the broadcast, reads would queue behind it.
+        assert_eq!((rig.driver.stats.writes.get(), rig.driver.backlog(conn)), (17, Some(0)));
         for (peer, _) in &mut all {
             assert_eq!(route(peer).await, 9);
         }

@@ -89,9 +89,9 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         }
     }
 
-    /// Writes what is queued for up to 256 connections, the newest first: for whoever appended from
-    /// outside a batch. Housekeeping takes the rest, the oldest first; so a reply does not queue
-    /// behind a broadcast, and nothing starves.
+    /// Writes what was queued since the last call, the newest first: for whoever appended from
+    /// outside a batch. Of more than 256 connections housekeeping takes the rest, the oldest first;
+    /// so a reply does not queue behind a broadcast, and nothing starves.
     pub fn flush(&self) {
         if self.current.get().is_some() {
             return; // the end of the batch does it
@@ -103,8 +103,10 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     }
 
     pub(super) fn flush_newest(&self) {
-        // A long list is a broadcast: it is left to housekeeping, but for what came last.
-        let most = if self.dirty.borrow().len() > FLUSH_SLICE { 16 } else { FLUSH_SLICE };
+        // A broadcast is left to housekeeping, but for what came last; and once only, or every
+        // batch would pay for some more of it, and reads would queue behind the whole of it.
+        let fresh = self.fresh.take();
+        let most = if fresh > FLUSH_SLICE { 16 } else { fresh };
         for _ in 0..most {
             let newest = self.dirty.borrow_mut().pop_back();
             let Some(slot) = newest else { return };
