@@ -215,7 +215,7 @@ impl Hall {
     /// The session is not read until [`Hall::go_on`].
     fn hold(&self, conn: ConnId) -> Turn {
         bump(&self.stats.held);
-        self.waiting.borrow_mut().push(conn);
+        self.waiting.borrow_mut().insert(conn);
         Turn::Hold
     }
 
@@ -234,7 +234,7 @@ impl Hall {
         if waits != Some(true) {
             return false;
         }
-        self.at_lane(link, |lane| lane.conns.push(conn));
+        self.at_lane(link, |lane| lane.conns.insert(conn));
         true
     }
 

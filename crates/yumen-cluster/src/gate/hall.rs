@@ -14,7 +14,7 @@ use super::{
 use crate::backend::Backend;
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -59,8 +59,8 @@ pub(super) struct Hall {
     pub(super) index: RefCell<Index>,
     pub(super) record: RefCell<Instance>,
     pub(super) stats: Stats,
-    /// Sessions that wait for room, since when is with them.
-    pub(super) waiting: RefCell<Vec<ConnId>>,
+    /// Sessions that wait for room, since when is with them; each once, however often it waits.
+    pub(super) waiting: RefCell<BTreeSet<ConnId>>,
     /// Lanes that are full, and what waits for them.
     pub(super) lanes: RefCell<Vec<Lane>>,
     /// Bytes given to nodes that they have not finished, of all sessions.
@@ -82,7 +82,7 @@ pub(super) struct Hall {
 pub(super) struct Lane {
     link: LinkId,
     /// Sessions that are not read until it has room.
-    pub(super) conns: Vec<ConnId>,
+    pub(super) conns: BTreeSet<ConnId>,
     /// Events that go first: a node must hear of every end.
     events: VecDeque<Happened>,
 }
@@ -180,7 +180,7 @@ impl Hall {
         if let Some(lane) = lanes.iter_mut().find(|lane| lane.link == link) {
             return f(lane);
         }
-        let mut lane = Lane { link, conns: Vec::new(), events: VecDeque::new() };
+        let mut lane = Lane { link, conns: BTreeSet::new(), events: VecDeque::new() };
         let result = f(&mut lane);
         lanes.push(lane);
         let this = Rc::clone(self);
@@ -277,7 +277,7 @@ impl Hall {
     /// Sessions that have waited too long are read again, and what is too much is refused.
     pub(super) fn shed(&self, now: Now) {
         let waiting = self.waiting.take();
-        let mut still = Vec::new();
+        let mut still = BTreeSet::new();
         for conn in waiting {
             let waited = self.driver.with(conn, |_, _, session| {
                 let waits = matches!(session.wait, Wait::Room(_));
@@ -289,7 +289,7 @@ impl Hall {
             });
             match waited {
                 Some((true, true)) => self.driver.resume(conn),
-                Some((true, false)) => still.push(conn),
+                Some((true, false)) => drop(still.insert(conn)),
                 Some((false, _)) | None => {}
             }
         }

@@ -60,6 +60,7 @@ impl Ask {
             Self::Stats(reply) => {
                 let mut stats = hall.stats.read();
                 stats.connections = u64::try_from(hall.driver.len()).unwrap_or(u64::MAX);
+                stats.waiting = u64::try_from(hall.waiting.borrow().len()).unwrap_or(u64::MAX);
                 let driver = &hall.driver.stats;
                 stats.packets_skipped = driver.skipped.get();
                 (stats.bytes_in, stats.bytes_out) = (driver.bytes_in.get(), driver.bytes_out.get());

@@ -49,6 +49,9 @@ stats! {
     connections,
     /// Connections with a user now.
     users,
+    /// Sessions that are not read, because of what they have in flight or of a full lane; those that
+    /// are read again leave within a second.
+    waiting,
     /// Connections beyond a listener's limits, closed at once.
     refused,
     /// Errors of accepting connections: out of descriptors, mostly.

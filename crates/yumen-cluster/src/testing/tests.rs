@@ -99,6 +99,30 @@ fn handlers_that_wait_answer_in_order_in_virtual_time() {
     });
 }
 
+async fn short(head: Head) -> Raw {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    Raw(Bytes::copy_from_slice(&head.seq.to_be_bytes()))
+}
+
+#[test]
+fn a_session_that_waits_again_and_again_is_noted_once() {
+    Sim::run(7, async |sim| {
+        let cluster = Cluster::in_process();
+        let router = Router::new().route(1, on(short));
+        let node = Node::builder(&cluster, "n", |_| ()).routes(router).build().unwrap();
+        let gate = Gate::builder(&cluster).listen(Tcp::on("gate")).in_flight_max(300);
+        let gate = gate.build_unbound().unwrap();
+        let (handle, mut app) = (gate.handle(), SimApp::new(&sim));
+        app.start(node).await.unwrap();
+        app.start(gate).await.unwrap();
+        let mut peer = Peer::new(sim.env().net.dial("gate").await.unwrap());
+        peer.send(&requests(1, 2000)).await.unwrap();
+        let stats = handle.stats().await;
+        assert!(stats.held > 100, "it has waited {} times", stats.held);
+        assert!(stats.waiting <= 1, "{} notes for one session", stats.waiting);
+    });
+}
+
 #[test]
 fn a_stopping_gate_answers_what_is_in_flight_before_it_says_goodbye() {
     Sim::run(6, async |sim| {

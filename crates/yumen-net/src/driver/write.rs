@@ -48,8 +48,8 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         true
     }
 
-    /// Ends a connection after what is queued has been written. Announced peers get the reason, a
-    /// time to wait before they come back, and `text`. The service is told later, by the hub.
+    /// Ends a connection after what is queued has been written. Announced peers get the reason and
+    /// `text`. The service is told later, by the hub.
     pub fn close(&self, id: ConnId, reason: CloseReason, text: &str) {
         let Some(slot) = self.slot(id) else { return };
         let now = self.now.get();
