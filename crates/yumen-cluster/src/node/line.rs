@@ -1,7 +1,8 @@
 //! The messages of one connection behind a handler that waits.
 //!
-//! Exact copies, bounded in bytes per connection. Events are never refused: they are few, and the end
-//! of a connection must be heard of. A line exists only while a handler of its connection waits.
+//! Exact copies, bounded in bytes per connection. The beginning and the end of a connection are always
+//! heard of; only reconnects beyond a few are refused. A line exists only while a handler of its
+//! connection waits.
 
 use crate::node::extract::Head;
 use rustc_hash::FxHashMap;
