@@ -97,8 +97,8 @@ fn server(arguments: &Arguments, settings: &Settings) -> Result<(Gate, Node), Bu
         .layout(layout)
         // A few of the largest replies may wait for a client.
         .backlog_max(layout.packet_max().saturating_mul(4).max(1024 * 1024))
-        .listen(settings.tcp.listener(tcp))
-        .listen(settings.ws.listener(ws))
+        .listen(Tcp::with(tcp, &settings.tcp))
+        .listen(Ws::with(ws, &settings.ws))
         .build()?;
     Ok((gate, node))
 }

@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod gate;
 pub mod instance;
 pub mod node;
-pub mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+
+pub use yumen_settings as settings;

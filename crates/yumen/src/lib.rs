@@ -24,11 +24,13 @@
 //! # server(&Cluster::in_process()).unwrap();
 //! ```
 
-pub use yumen_cluster::{app, client, cluster, gate, instance, node, settings};
+pub use yumen_cluster::{app, client, cluster, gate, instance, node};
 pub use yumen_core::{codec, locator, registry, status};
+pub use yumen_log as log;
 pub use yumen_mesh as mesh;
 pub use yumen_net as net;
 pub use yumen_proto as proto;
+pub use yumen_settings as settings;
 
 /// What most programs need: `use yumen::prelude::*;`.
 pub mod prelude {

@@ -3,6 +3,9 @@
 use super::plan;
 use std::{sync::Arc, time::Duration};
 use yumen_proto::conn::{Heartbeat, Settings};
+use yumen_settings::TcpServerSettings;
+#[cfg(feature = "ws")]
+use yumen_settings::WsServerSettings;
 
 /// Most connections of a listener that says nothing else; as due's `maxConnNum`.
 const CONNECTIONS_MAX: usize = 5000;
@@ -111,6 +114,12 @@ impl Tcp {
     pub fn on(addr: impl Into<String>) -> Self {
         Self(Listen::on(addr.into()))
     }
+
+    /// As `settings` describe it, on `addr` whatever they say of that.
+    pub fn with(addr: impl Into<String>, settings: &TcpServerSettings) -> Self {
+        let TcpServerSettings { connections_max, heartbeat, login_max, .. } = *settings;
+        Self::on(addr).connections_max(connections_max).heartbeat(heartbeat).login_max(login_max)
+    }
 }
 
 #[cfg(feature = "ws")]
@@ -126,6 +135,18 @@ impl Ws {
         let mut listen = Listen::on(addr.into());
         listen.ws = Some(("/".to_owned(), vec!["*".to_owned()]));
         Self(listen)
+    }
+
+    /// As `settings` describe it, on `addr` whatever they say of that.
+    pub fn with(addr: impl Into<String>, settings: &WsServerSettings) -> Self {
+        let WsServerSettings { path, origins, connections_max, heartbeat, login_max, .. } =
+            settings;
+        Self::on(addr)
+            .path(path)
+            .origins(origins)
+            .connections_max(*connections_max)
+            .heartbeat(*heartbeat)
+            .login_max(*login_max)
     }
 
     /// Where clients connect: `/` is every path, `/x` exactly that, `/x/` everything below it; all

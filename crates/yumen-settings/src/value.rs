@@ -33,7 +33,7 @@ const FRACTION_DIGITS: usize = 18;
 ///
 /// ```
 /// use std::time::Duration;
-/// use yumen_cluster::settings::value::duration;
+/// use yumen_settings::value::duration;
 ///
 /// assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
 /// assert_eq!(duration("10"), None);
@@ -68,7 +68,7 @@ pub fn duration(text: &str) -> Option<Duration> {
 /// `None` for anything else, and for 2^64 bytes and more.
 ///
 /// ```
-/// use yumen_cluster::settings::value::size;
+/// use yumen_settings::value::size;
 ///
 /// assert_eq!(size("4M"), Some(4 * 1024 * 1024));
 /// assert_eq!(size("4 tons"), None);

@@ -4,7 +4,7 @@
 //! key is known exactly if something reads it. A value of the wrong kind is a problem and reads as
 //! absent.
 
-use super::{Problem, value};
+use crate::{Problem, value};
 use std::{
     fmt::Display,
     path::{Path, PathBuf},
@@ -14,14 +14,14 @@ use toml::{Table, Value};
 
 /// What was found while a file was read.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(crate) struct Report {
     file: PathBuf,
-    pub(super) problems: Vec<Problem>,
-    pub(super) notes: Vec<String>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Report {
-    pub(super) fn new(file: &Path) -> Self {
+    pub(crate) fn new(file: &Path) -> Self {
         Self { file: file.to_owned(), problems: Vec::new(), notes: Vec::new() }
     }
 
@@ -31,7 +31,7 @@ impl Report {
 }
 
 /// One table, which may be missing.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     path: &'static str,
     table: Option<&'a Table>,
     known: Vec<&'static str>,
@@ -40,7 +40,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The table under `path`, whose parts are separated by dots.
-    pub(super) fn at(root: &'a Table, path: &'static str, report: &'a mut Report) -> Self {
+    pub(crate) fn at(root: &'a Table, path: &'static str, report: &'a mut Report) -> Self {
         let mut table = Some(root);
         for part in path.split('.') {
             let inner = table.and_then(|table| table.get(part));
@@ -62,12 +62,12 @@ impl<'a> Section<'a> {
     }
 
     /// Something is wrong with `key`.
-    pub(super) fn problem(&mut self, key: &str, what: impl Display) {
+    pub(crate) fn problem(&mut self, key: &str, what: impl Display) {
         self.report.problem(format!("{}.{key}", self.path), what.to_string());
     }
 
     /// Something about `key` is worth saying.
-    pub(super) fn note(&mut self, key: &str, what: impl Display) {
+    pub(crate) fn note(&mut self, key: &str, what: impl Display) {
         let (file, path) = (self.report.file.display(), self.path);
         self.report.notes.push(format!("{file}: {path}.{key}: {what}"));
     }
@@ -78,13 +78,13 @@ impl<'a> Section<'a> {
     }
 
     /// A text.
-    pub(super) fn text(&mut self, key: &'static str) -> Option<&'a str> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<&'a str> {
         let value = self.value(key)?;
         value.as_str().or_else(|| self.wrong(key, value, "a text"))
     }
 
     /// A list of texts.
-    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+    pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
         let value = self.value(key)?;
         let texts = value.as_array().and_then(|list| {
             list.iter().map(|text| text.as_str().map(str::to_owned)).collect::<Option<_>>()
@@ -93,14 +93,14 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number, which may stand in a text.
-    pub(super) fn number(&mut self, key: &'static str) -> Option<i64> {
+    pub(crate) fn number(&mut self, key: &'static str) -> Option<i64> {
         let value = self.value(key)?;
         let number = value.as_integer().or_else(|| value.as_str()?.parse().ok());
         number.or_else(|| self.wrong(key, value, "a whole number"))
     }
 
     /// Bytes: a number, or a text such as `4M`.
-    pub(super) fn size(&mut self, key: &'static str) -> Option<u64> {
+    pub(crate) fn size(&mut self, key: &'static str) -> Option<u64> {
         let value = self.value(key)?;
         let bytes = value.as_integer().and_then(|bytes| u64::try_from(bytes).ok());
         let bytes = bytes.or_else(|| value::size(value.as_str()?));
@@ -109,7 +109,7 @@ impl<'a> Section<'a> {
 
     /// A duration: a text such as `10s`, or a number of nanoseconds. What is below zero is zero, and
     /// so is a text that names no duration, as it is for due; that is noted.
-    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+    pub(crate) fn duration(&mut self, key: &'static str) -> Option<Duration> {
         let value = self.value(key)?;
         if let Some(ns) = value.as_integer() {
             return Some(Duration::from_nanos(u64::try_from(ns).unwrap_or(0)));
@@ -126,7 +126,7 @@ impl<'a> Section<'a> {
     }
 
     /// A boolean, or a text or number that stands for one.
-    pub(super) fn truth(&mut self, key: &'static str) -> Option<bool> {
+    pub(crate) fn truth(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;
         let number = value.as_integer().map(|number| number != 0);
         let truth = value.as_bool().or(number).or_else(|| value.as_str().map(value::truth));
@@ -134,21 +134,21 @@ impl<'a> Section<'a> {
     }
 
     /// Accepts `key` and notes that it has no effect.
-    pub(super) fn unused(&mut self, key: &'static str, why: &str) {
+    pub(crate) fn unused(&mut self, key: &'static str, why: &str) {
         if self.value(key).is_some() {
             self.note(key, format_args!("not used: {why}"));
         }
     }
 
     /// Refuses `key` unless it is an empty text: going on without it would be less safe than asked for.
-    pub(super) fn not_yet(&mut self, key: &'static str, instead: &str) {
+    pub(crate) fn not_yet(&mut self, key: &'static str, instead: &str) {
         if self.value(key).is_some_and(|value| value.as_str() != Some("")) {
             self.problem(key, format_args!("not honoured yet; {instead}"));
         }
     }
 
     /// Refuses every key that nothing has read.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let Self { path, table: Some(table), known, report } = self else { return };
         for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
             let what = format!("unknown key; [{path}] has {}", known.join(", "));

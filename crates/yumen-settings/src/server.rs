@@ -4,10 +4,7 @@
 //! in messages have no effect. Keys of TLS are refused, since a listener that went on without it would
 //! carry in the clear what was meant to be hidden.
 
-use super::section::Section;
-use crate::gate::Tcp;
-#[cfg(feature = "ws")]
-use crate::gate::Ws;
+use crate::section::Section;
 use std::time::Duration;
 use yumen_proto::conn::{Heartbeat, Mechanism};
 
@@ -71,13 +68,7 @@ impl Default for WsServerSettings {
 }
 
 impl TcpServerSettings {
-    /// The listener described, on `addr` whatever [`TcpServerSettings::addr`] says.
-    pub fn listener(&self, addr: impl Into<String>) -> Tcp {
-        let Self { connections_max, heartbeat, login_max, .. } = *self;
-        Tcp::on(addr).connections_max(connections_max).heartbeat(heartbeat).login_max(login_max)
-    }
-
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    pub(crate) fn read(mut section: Section<'_>) -> Self {
         let read = common(&mut section);
         section.finish();
         read
@@ -85,19 +76,7 @@ impl TcpServerSettings {
 }
 
 impl WsServerSettings {
-    /// The listener described, on `addr` whatever [`WsServerSettings::addr`] says.
-    #[cfg(feature = "ws")]
-    pub fn listener(&self, addr: impl Into<String>) -> Ws {
-        let Self { path, origins, connections_max, heartbeat, login_max, .. } = self;
-        Ws::on(addr)
-            .path(path)
-            .origins(origins)
-            .connections_max(*connections_max)
-            .heartbeat(*heartbeat)
-            .login_max(*login_max)
-    }
-
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    pub(crate) fn read(mut section: Section<'_>) -> Self {
         let default = Self::default();
         let path = section.text("path").unwrap_or(&default.path).to_owned();
         if !path.starts_with('/') {

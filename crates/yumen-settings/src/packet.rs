@@ -2,7 +2,7 @@
 //!
 //! Gate, node and clients must have the same; nothing on the wire tells.
 
-use super::section::Section;
+use crate::section::Section;
 use yumen_proto::packet::{ByteOrder, Layout, Width};
 
 /// Largest `bufferBytes` that is accepted: the size field of a packet counts a little more.
@@ -41,7 +41,7 @@ impl PacketSettings {
         Layout { order, route, seq, body_max, receive_max, heartbeat_time }
     }
 
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    pub(crate) fn read(mut section: Section<'_>) -> Self {
         let default = Self::default();
         let read = Self {
             order: order(&mut section).unwrap_or(default.order),

@@ -1,7 +1,6 @@
 //! What a settings file means, key by key, and what is refused.
 
 use super::*;
-use crate::gate::Listen;
 use std::time::Duration;
 use yumen_proto::{
     conn::{Heartbeat, Mechanism},
@@ -139,25 +138,6 @@ fn each_key_that_only_ws_has_is_read() {
     assert_eq!(problems("[network.ws.server]\npath = 'game'").len(), 1);
     let unknown = problems("[network.tcp.server]\npath = '/'\norigins = []");
     assert_eq!(unknown.len(), 2, "{unknown:?}");
-}
-
-#[test]
-fn a_listener_is_what_the_settings_say() {
-    let lines = "maxConnNum = 7\nheartbeatInterval = 0\nauthorizeTimeout = '5s'";
-    let shown = format!("{:?}", Listen::from(tcp(lines).listener("127.0.0.1:1")));
-    for part in ["127.0.0.1:1", "connections_max: 7", "interval: 0ns", "login_max: Some(5s)"] {
-        assert!(shown.contains(part), "{part}: {shown}");
-    }
-    #[cfg(feature = "ws")]
-    {
-        let lines = format!("{lines}\npath = '/game'\norigins = ['https://a']");
-        let shown = format!("{:?}", Listen::from(ws(&lines).listener("127.0.0.1:1")));
-        for part in
-            ["127.0.0.1:1", "connections_max: 7", "login_max: Some(5s)", "/game", "https://a"]
-        {
-            assert!(shown.contains(part), "{part}: {shown}");
-        }
-    }
 }
 
 #[test]

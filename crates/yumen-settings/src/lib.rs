@@ -8,9 +8,20 @@
 //! To add a section: a struct with a `read` in a file below `settings/`, its field in [`Settings`], and
 //! its rows in the tests.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "tests may be short"
+    )
+)]
+
 mod packet;
 mod section;
 mod server;
+pub mod tree;
 pub mod value;
 
 pub use packet::PacketSettings;
