@@ -19,20 +19,20 @@
 )]
 
 mod packet;
+mod problem;
 mod section;
 mod server;
 pub mod tree;
 pub mod value;
 
 pub use packet::PacketSettings;
+pub use problem::{Note, Position, Problem, SettingsErrors};
 pub use server::{TcpServerSettings, WsServerSettings};
 
 use section::{Report, Section};
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 use toml::Table;
+use tree::Origin;
 
 /// The file in a directory of settings. Its stem is the first part of due's keys: `etc.packet.…`.
 const FILE: &str = "etc.toml";
@@ -49,45 +49,9 @@ pub struct Settings {
     pub tcp: TcpServerSettings,
     /// The ws listener: `network.ws.server.*`.
     pub ws: WsServerSettings,
-    /// What was accepted and has no effect, or another one than its text suggests; one line each, for
-    /// a person. Empty where there is nothing to say.
-    pub notes: Vec<String>,
-}
-
-/// One thing that is wrong with the settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Problem {
-    /// The file.
-    pub file: PathBuf,
-    /// The key inside the file; empty if the file as a whole is at fault.
-    pub key: String,
-    /// What is wrong, and what to do.
-    pub what: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, key, what } = self;
-        let file = file.display();
-        if key.is_empty() {
-            write!(f, "{file}: {what}")
-        } else {
-            write!(f, "{file}: {key}: {what}")
-        }
-    }
-}
-
-/// Everything that is wrong with the settings, not just the first thing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", lines(problems))]
-pub struct SettingsErrors {
-    /// At least one, in the order of the sections.
-    pub problems: Vec<Problem>,
-}
-
-fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    /// What was accepted and has no effect, or another one than its text suggests. Empty where there is
+    /// nothing to say.
+    pub notes: Vec<Note>,
 }
 
 impl Settings {
@@ -130,7 +94,7 @@ impl Settings {
 
 /// The file itself is at fault.
 fn whole(file: &Path, what: String) -> SettingsErrors {
-    SettingsErrors { problems: vec![Problem { file: file.to_owned(), key: String::new(), what }] }
+    SettingsErrors { problems: vec![Problem::new(Some(Origin::File(file.into())), "", what)] }
 }
 
 #[cfg(test)]

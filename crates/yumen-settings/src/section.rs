@@ -4,29 +4,25 @@
 //! key is known exactly if something reads it. A value of the wrong kind is a problem and reads as
 //! absent.
 
-use crate::{Problem, value};
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use crate::{Note, Problem, tree::Origin, value};
+use std::{fmt::Display, path::Path, time::Duration};
 use toml::{Table, Value};
 
 /// What was found while a file was read.
 #[derive(Debug)]
 pub(crate) struct Report {
-    file: PathBuf,
+    origin: Origin,
     pub(crate) problems: Vec<Problem>,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 impl Report {
     pub(crate) fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), problems: Vec::new(), notes: Vec::new() }
+        Self { origin: Origin::File(file.into()), problems: Vec::new(), notes: Vec::new() }
     }
 
     fn problem(&mut self, key: String, what: String) {
-        self.problems.push(Problem { file: self.file.clone(), key, what });
+        self.problems.push(Problem::new(Some(self.origin.clone()), key, what));
     }
 }
 
@@ -68,8 +64,8 @@ impl<'a> Section<'a> {
 
     /// Something about `key` is worth saying.
     pub(crate) fn note(&mut self, key: &str, what: impl Display) {
-        let (file, path) = (self.report.file.display(), self.path);
-        self.report.notes.push(format!("{file}: {path}.{key}: {what}"));
+        let (origin, key) = (self.report.origin.clone(), format!("{}.{key}", self.path));
+        self.report.notes.push(Note::new(Some(origin), key, what.to_string()));
     }
 
     fn wrong<T>(&mut self, key: &str, value: &Value, wanted: &str) -> Option<T> {

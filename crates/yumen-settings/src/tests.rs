@@ -161,10 +161,8 @@ fn every_problem_is_named_with_file_and_key_and_all_at_once() {
     let errors = parse(text).unwrap_err();
     assert_eq!(errors.problems.len(), expected.len(), "{errors}");
     for (problem, (key, part)) in errors.problems.iter().zip(expected) {
-        assert_eq!(
-            (problem.file.as_path(), problem.key.as_str()),
-            (Path::new("etc/etc.toml"), key)
-        );
+        let file = Origin::File(Path::new("etc/etc.toml").into());
+        assert_eq!((problem.origin.as_ref(), problem.key.as_str()), (Some(&file), key));
         assert!(problem.what.contains(part), "{part}: {problem}");
     }
     let text = errors.to_string();
@@ -217,7 +215,10 @@ fn what_is_accepted_without_effect_is_noted() {
             let notes = parse(&format!("[{section}]\n{line}")).unwrap().notes;
             let (key, _) = line.split_once(' ').unwrap();
             assert_eq!(notes.len(), 1, "{line}: {notes:?}");
-            assert!(notes[0].starts_with(&format!("etc/etc.toml: {section}.{key}: ")), "{notes:?}");
+            assert!(
+                notes[0].to_string().starts_with(&format!("etc/etc.toml: {section}.{key}: ")),
+                "{notes:?}"
+            );
         }
     }
     assert_eq!(parse("[packet]\nbyteOrder = 'middle'").unwrap().notes.len(), 1);
