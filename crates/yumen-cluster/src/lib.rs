@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod gate;
 pub mod instance;
 pub mod node;
+pub mod pulse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -23,6 +23,7 @@
 pub mod acceptor;
 pub mod driver;
 pub mod env;
+pub mod histogram;
 pub mod limit;
 mod ready;
 pub mod socket;
