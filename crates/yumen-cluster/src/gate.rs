@@ -5,6 +5,7 @@
 //! clients), `login.rs` (who is who).
 
 mod balance;
+mod find;
 mod forward;
 mod hall;
 mod handle;
@@ -20,6 +21,7 @@ mod stats;
 mod table;
 
 pub use balance::Dispatch;
+pub use find::{SessionPage, SessionQuery};
 pub use handle::{GateHandle, SessionInfo};
 #[cfg(feature = "ws")]
 pub use listen::Ws;
@@ -296,7 +298,8 @@ impl GateBuilder {
             });
         }
         let counts = Arc::new(Counts::default());
-        let handle = GateHandle { addresses, inboxes, counts: Arc::clone(&counts) };
+        let ids = members.iter().map(|member| member.id.clone()).collect();
+        let handle = GateHandle { addresses, ids, inboxes, counts: Arc::clone(&counts) };
         Gate { cluster: self.cluster, members, doorways, counts, handle }
     }
 }

@@ -19,7 +19,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
 
 /// Connections that may wait for an instance; more wait in the system's backlog.
 const DOOR_LEN: usize = 1024;
@@ -46,6 +49,16 @@ impl Arrival {
     /// The runtime is out of descriptors, or the peer has left.
     pub fn settle(self) -> io::Result<(Socket, Permit)> {
         Ok((self.socket.settle()?, self.permit))
+    }
+
+    /// As [`Arrival::settle`], as a plain stream: for protocols that are no game's, such as HTTP.
+    ///
+    /// # Errors
+    /// As [`Arrival::settle`].
+    pub fn stream(
+        self,
+    ) -> io::Result<(impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Permit)> {
+        Ok((self.socket.stream()?, self.permit))
     }
 }
 

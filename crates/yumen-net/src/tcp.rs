@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
 };
 
@@ -110,6 +110,16 @@ impl Loose {
     /// The runtime is out of descriptors, or the peer has left.
     pub fn settle(self) -> io::Result<Socket> {
         TcpSocket::wrap(TcpStream::from_std(self.0)?).map(Socket::Tcp)
+    }
+
+    /// As [`Loose::settle`], as a plain stream: for protocols that are no game's, such as HTTP.
+    ///
+    /// # Errors
+    /// The runtime is out of descriptors, or the peer has left.
+    pub fn stream(self) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        let stream = TcpStream::from_std(self.0)?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 }
 

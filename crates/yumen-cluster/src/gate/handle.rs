@@ -3,7 +3,12 @@
 //! Questions travel through a bounded inbox and are answered between two batches, so looking at a gate
 //! never stops it. A gate that has ended answers nothing.
 
-use super::{hall::Hall, sessions::Session, stats::GateStats};
+use super::{
+    find::{Found, Part},
+    hall::Hall,
+    sessions::Session,
+    stats::GateStats,
+};
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
@@ -52,6 +57,7 @@ pub struct SessionInfo {
 pub(super) enum Ask {
     Stats(oneshot::Sender<GateStats>),
     Sessions { max: usize, reply: oneshot::Sender<Vec<SessionInfo>> },
+    Find { part: Part, reply: oneshot::Sender<Found> },
 }
 
 impl Ask {
@@ -72,11 +78,14 @@ impl Ask {
                 let some = all.into_iter().take(max).filter_map(|conn| describe(hall, conn));
                 let _nobody_waits = reply.send(some.collect());
             }
+            Self::Find { part, reply } => {
+                let _nobody_waits = reply.send(part.answer(hall));
+            }
         }
     }
 }
 
-fn describe(hall: &Hall, conn: ConnId) -> Option<SessionInfo> {
+pub(super) fn describe(hall: &Hall, conn: ConnId) -> Option<SessionInfo> {
     let now = hall.env.clock.now().mono;
     let ago = |at: Instant| now.saturating_duration_since(at);
     let backlog = hall.driver.backlog(conn)?;
@@ -106,6 +115,7 @@ fn describe(hall: &Hall, conn: ConnId) -> Option<SessionInfo> {
 #[derive(Clone, Debug)]
 pub struct GateHandle {
     pub(super) addresses: Vec<SocketAddr>,
+    pub(super) ids: Vec<InstanceId>,
     pub(super) inboxes: Vec<mpsc::Sender<Ask>>,
     pub(super) counts: Arc<Counts>,
 }
@@ -114,6 +124,11 @@ impl GateHandle {
     /// Where clients connect, in the order of the listeners, with the ports the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The gate's instances.
+    pub fn ids(&self) -> &[InstanceId] {
+        &self.ids
     }
 
     /// What all instances together have counted. Instances that have ended are missing.

@@ -25,6 +25,7 @@ mod order;
 mod places;
 mod rig;
 mod routing;
+mod sessions;
 mod slow;
 mod stop;
 mod stream;
