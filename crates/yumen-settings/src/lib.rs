@@ -18,6 +18,7 @@
     )
 )]
 
+pub mod format;
 mod packet;
 mod problem;
 mod section;
