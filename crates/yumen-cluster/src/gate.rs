@@ -22,7 +22,7 @@ mod table;
 
 pub use balance::Dispatch;
 pub use find::{SessionPage, SessionQuery};
-pub use handle::{GateHandle, SessionInfo};
+pub use handle::{GateHandle, ListenerStats, SessionInfo};
 #[cfg(feature = "ws")]
 pub use listen::Ws;
 pub use listen::{Listen, Tcp};
@@ -297,7 +297,7 @@ impl GateBuilder {
                 }),
             });
         }
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(Counts::new(doorways.len()));
         let ids = members.iter().map(|member| member.id.clone()).collect();
         let handle = GateHandle { addresses, ids, inboxes, counts: Arc::clone(&counts) };
         Gate { cluster: self.cluster, members, doorways, counts, handle }

@@ -6,7 +6,7 @@
 //! never ends by itself.
 
 use crate::{
-    limit::{Limiter, Permit},
+    limit::{Limiter, Permit, Refused},
     socket::Socket,
     tcp::{Bound, Loose},
 };
@@ -99,14 +99,42 @@ pub fn door() -> (Entrance, Door) {
 }
 
 /// Counters of one component's listeners.
+#[derive(Debug)]
+pub struct Counts(Box<[ListenerCounts]>);
+
+impl Counts {
+    /// Counters of so many listeners.
+    pub fn new(listeners: usize) -> Self {
+        Self((0..listeners).map(|_| ListenerCounts::default()).collect())
+    }
+
+    /// Those of each listener, in their order.
+    pub fn listeners(&self) -> &[ListenerCounts] {
+        &self.0
+    }
+
+    fn of(&self, index: u16) -> Option<&ListenerCounts> {
+        self.0.get(usize::from(index))
+    }
+}
+
+/// Counters of one listener.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct ListenerCounts {
     /// Connections accepted and handed on.
     pub accepted: AtomicU64,
-    /// Connections refused because of a limit.
-    pub refused: AtomicU64,
+    /// Connections refused because the listener had as many as it may have.
+    pub refused_total: AtomicU64,
+    /// Connections refused because their address had as many as it may have.
+    pub refused_address: AtomicU64,
     /// Errors of `accept`: out of descriptors, mostly.
     pub errors: AtomicU64,
+}
+
+fn add(counter: Option<&AtomicU64>) {
+    if let Some(counter) = counter {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Entrance {
@@ -143,6 +171,7 @@ pub async fn accept(
 ) -> io::Result<()> {
     let listener = Bound::new(listener)?;
     let mut pause = PAUSE_MIN;
+    let counts = counts.of(index);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -152,7 +181,7 @@ pub async fn accept(
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                counts.errors.fetch_add(1, Ordering::Relaxed);
+                add(counts.map(|counts| &counts.errors));
                 if !is_passing(&error) {
                     tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
@@ -161,9 +190,16 @@ pub async fn accept(
             }
         };
         pause = PAUSE_MIN;
-        let Ok(permit) = limiter.admit(peer.ip()) else {
-            counts.refused.fetch_add(1, Ordering::Relaxed);
-            continue; // dropping the socket tells the peer
+        let permit = match limiter.admit(peer.ip()) {
+            Ok(permit) => permit,
+            // Dropping the socket tells the peer.
+            Err(refused) => {
+                add(counts.map(|counts| match refused {
+                    Refused::Total => &counts.refused_total,
+                    Refused::Address => &counts.refused_address,
+                }));
+                continue;
+            }
         };
         let least = entrances
             .iter()
@@ -173,7 +209,7 @@ pub async fn accept(
         entrance.load.fetch_add(1, Ordering::Relaxed);
         let arrival = Arrival { socket, peer, listener: index, permit };
         if entrance.arrivals.send(arrival).await.is_ok() {
-            counts.accepted.fetch_add(1, Ordering::Relaxed);
+            add(counts.map(|counts| &counts.accepted));
         }
     }
 }

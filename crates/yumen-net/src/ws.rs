@@ -30,7 +30,7 @@ use tungstenite::{
     },
 };
 use yumen_proto::{
-    conn::{CloseReason, Out},
+    conn::{CloseReason, HandshakeFault, Out},
     error::WireError,
 };
 
@@ -150,10 +150,10 @@ impl Link {
                 self.state = State::Open(None);
                 Ok(true)
             }
-            Progress::Refused { reply } => {
+            Progress::Refused { reply, fault } => {
                 self.wire.buffer().extend_from_slice(reply.as_bytes());
                 self.state = State::Done;
-                Err(CloseReason::Handshake)
+                Err(CloseReason::Handshake(fault))
             }
         }
     }
@@ -256,7 +256,7 @@ impl Link {
     pub(crate) fn on_deadline(&self, now: Instant) -> Result<(), CloseReason> {
         match &self.state {
             State::Greeting { until, .. } | State::Dialing { until, .. } if *until <= now => {
-                Err(CloseReason::Handshake)
+                Err(CloseReason::Handshake(HandshakeFault::TimedOut))
             }
             State::Greeting { .. } | State::Dialing { .. } | State::Open(_) | State::Done => Ok(()),
         }

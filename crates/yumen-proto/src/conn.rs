@@ -39,9 +39,12 @@ pub struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The peer closed the stream, or it broke.
+    /// The peer ended the stream.
     #[error("the peer is gone")]
     Gone,
+    /// The stream broke: the peer reset it, or could not be reached any longer.
+    #[error("the stream broke")]
+    Reset,
     /// Nothing came for longer than the idle limit.
     #[error("silent for longer than the idle limit")]
     Idle,
@@ -76,18 +79,56 @@ pub enum CloseReason {
     #[error("a fault on our side")]
     Internal,
     /// The opening handshake of the transport was refused, or took too long.
-    #[error("the opening handshake failed")]
-    Handshake,
+    #[error("the opening handshake failed: {0}")]
+    Handshake(HandshakeFault),
     /// We closed it on purpose and owe nobody a reason.
     #[error("done")]
     Done,
+}
+
+/// Why the opening handshake of a transport failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeFault {
+    /// It is no request to upgrade to this transport, or breaks its rules.
+    #[error("not a valid upgrade request")]
+    BadRequest,
+    /// It asks for a path that is not served.
+    #[error("the path is not served")]
+    Path,
+    /// It comes from a page whose origin is not allowed.
+    #[error("the origin is not allowed")]
+    Origin,
+    /// It is longer than a handshake may be.
+    #[error("the request is too large")]
+    TooLarge,
+    /// It was not over in time.
+    #[error("it took too long")]
+    TimedOut,
+    /// The other end did not agree; for the side that dialled.
+    #[error("the other end did not agree")]
+    Refused,
+}
+
+impl HandshakeFault {
+    /// One word for metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "handshake_bad_request",
+            Self::Path => "handshake_path",
+            Self::Origin => "handshake_origin",
+            Self::TooLarge => "handshake_too_large",
+            Self::TimedOut => "handshake_timeout",
+            Self::Refused => "handshake_refused",
+        }
+    }
 }
 
 impl CloseReason {
     /// What the peer is told; `None` if there is nobody to tell, or nothing to say.
     pub const fn notice(self) -> Option<NoticeReason> {
         Some(match self {
-            Self::Gone | Self::Handshake | Self::Done => return None,
+            Self::Gone | Self::Reset | Self::Handshake(_) | Self::Done => return None,
             Self::Idle => NoticeReason::Idle,
             Self::LoginDeadline => NoticeReason::LoginDeadline,
             Self::Kicked => NoticeReason::Kicked,
@@ -105,10 +146,13 @@ impl CloseReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gone => "gone",
+            Self::Reset => "reset",
             Self::Idle => "idle",
             Self::LoginDeadline => "login_deadline",
             Self::Kicked => "kicked",
             Self::ByGame => "by_game",
+            Self::Malformed(WireError::TooLarge { .. }) => "oversize",
+            Self::Malformed(WireError::Framing) => "framing",
             Self::Malformed(_) => "malformed",
             Self::Backlog => "backlog",
             Self::Stalled => "stalled",
@@ -116,7 +160,7 @@ impl CloseReason {
             Self::Shutdown => "shutdown",
             Self::Moved => "moved",
             Self::Internal => "internal",
-            Self::Handshake => "handshake",
+            Self::Handshake(fault) => fault.name(),
             Self::Done => "done",
         }
     }

@@ -40,8 +40,8 @@ pub mod testing;
 pub struct Readme;
 
 pub use conn::{
-    ClientConn, ClientEvent, CloseReason, ConnState, Heartbeat, Machine, Mechanism, Now, Out, Peer,
-    ServerConn, ServerEvent, Settings,
+    ClientConn, ClientEvent, CloseReason, ConnState, HandshakeFault, Heartbeat, Machine, Mechanism,
+    Now, Out, Peer, ServerConn, ServerEvent, Settings,
 };
 pub use error::WireError;
 pub use extension::{CloseNotice, Features, NoticeReason, Outcome, StatusReply};

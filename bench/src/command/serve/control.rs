@@ -148,7 +148,7 @@ impl Desk {
             let sessions = if most > 0 { self.gate.sessions(most).await } else { Vec::new() };
             Look {
                 connections: stats.connections,
-                closed_slow: stats.closed_slow,
+                closed_slow: stats.closed_backlog.saturating_add(stats.closed_stalled),
                 backlog_max: sessions.iter().map(|session| session.backlog).max().unwrap_or(0),
             }
         })

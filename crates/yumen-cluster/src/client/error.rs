@@ -80,8 +80,8 @@ impl From<CloseNotice<'_>> for Notice {
 /// Why a client's connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// What this side saw: [`CloseReason::Gone`] if the gate closed it, [`CloseReason::Done`] if
-    /// the client was closed here.
+    /// What this side saw: [`CloseReason::Gone`] if the gate closed it, [`CloseReason::Reset`] if
+    /// the stream broke, [`CloseReason::Done`] if the client was closed here.
     pub reason: CloseReason,
     /// What the gate said first. Gates of due say nothing, ever.
     pub notice: Option<Notice>,

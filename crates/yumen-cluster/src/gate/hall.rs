@@ -111,6 +111,7 @@ impl Hall {
         let machine = ServerConn::new(Arc::clone(&listen.settings), now);
         let transport = listen.transport(now);
         let session = Session::new(peer, listener, permit, now.mono);
+        bump(&self.stats.accepted);
         self.driver.accept(socket, transport, machine, session);
     }
 

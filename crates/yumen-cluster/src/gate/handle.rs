@@ -11,11 +11,14 @@ use super::{
 };
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
-use yumen_net::acceptor::Counts;
+use yumen_net::acceptor::{Counts, ListenerCounts};
 use yumen_proto::{
     conn::{ConnState, ServerConn},
     id::{ConnId, InstanceId, UserId},
@@ -51,6 +54,21 @@ pub struct SessionInfo {
     pub in_flight: u32,
     /// Bytes queued for the client.
     pub backlog: usize,
+}
+
+/// What one listener of a gate has counted, since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerStats {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Connections accepted and handed to an instance.
+    pub accepted: u64,
+    /// Connections refused because the listener had as many as it may have.
+    pub refused_listener: u64,
+    /// Connections refused because their address had as many as it may have.
+    pub refused_address: u64,
+    /// Errors of accepting: out of descriptors, mostly.
+    pub accept_errors: u64,
 }
 
 #[derive(Debug)]
@@ -131,13 +149,28 @@ impl GateHandle {
         &self.ids
     }
 
+    /// What happened at each listener, in their order.
+    pub fn listeners(&self) -> Vec<ListenerStats> {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let one = |(address, counts): (&SocketAddr, &ListenerCounts)| ListenerStats {
+            address: *address,
+            accepted: read(&counts.accepted),
+            refused_listener: read(&counts.refused_total),
+            refused_address: read(&counts.refused_address),
+            accept_errors: read(&counts.errors),
+        };
+        self.addresses.iter().zip(self.counts.listeners()).map(one).collect()
+    }
+
     /// What all instances together have counted. Instances that have ended are missing.
     pub async fn stats(&self) -> GateStats {
-        let mut sum = GateStats {
-            refused: self.counts.refused.load(Ordering::Relaxed),
-            accept_errors: self.counts.errors.load(Ordering::Relaxed),
-            ..GateStats::default()
-        };
+        let mut sum = GateStats::default();
+        for listener in self.listeners() {
+            sum.refused_listener = sum.refused_listener.saturating_add(listener.refused_listener);
+            sum.refused_address = sum.refused_address.saturating_add(listener.refused_address);
+            sum.accept_errors = sum.accept_errors.saturating_add(listener.accept_errors);
+        }
+        sum.refused = sum.refused_listener.saturating_add(sum.refused_address);
         for inbox in &self.inboxes {
             let (reply, answer) = oneshot::channel();
             if inbox.send(Ask::Stats(reply)).await.is_ok()

@@ -5,7 +5,7 @@ use super::{
     handle::Ask,
     plan::Plan,
     sessions::Session,
-    stats::Stats,
+    stats::{Stats, bump},
 };
 use crate::instance::{InstanceError, Ties};
 use std::{
@@ -152,8 +152,13 @@ impl Hall {
             }
             for arrival in arrivals.drain(..) {
                 let (peer, listener) = (arrival.peer, arrival.listener);
-                if let Ok((socket, permit)) = arrival.settle() {
-                    self.accept(socket, peer, (listener, Some(permit)));
+                match arrival.settle() {
+                    Ok((socket, permit)) => self.accept(socket, peer, (listener, Some(permit))),
+                    // Accepted all the same, so it has to end under some reason.
+                    Err(_) => {
+                        bump(&self.stats.accepted);
+                        self.stats.close(CloseReason::Internal);
+                    }
                 }
             }
             door.set_load(self.driver.len());

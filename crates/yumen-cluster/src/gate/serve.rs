@@ -6,9 +6,9 @@
 use super::{
     hall::{Front, Hall},
     sessions::Session,
-    stats::{Stats, add, bump},
+    stats::{add, bump},
 };
-use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 use yumen_core::cluster::Event;
 use yumen_mesh::{LinkId, Receive};
 use yumen_proto::{
@@ -234,11 +234,8 @@ impl Hall {
     /// A connection has ended: it leaves users and channels, and the nodes are told last, after
     /// everything it sent (W-42).
     pub(super) fn leave(self: &Rc<Self>, conn: ConnId, session: Session, reason: CloseReason) {
-        bump(&self.stats.closed);
+        self.stats.close(reason);
         self.left.notify_one();
-        if let Some(counter) = closed_by(&self.stats, reason) {
-            bump(counter);
-        }
         let left = u64::from(session.in_flight);
         self.in_flight.set(self.in_flight.get().saturating_sub(left));
         let mut index = self.index.borrow_mut();
@@ -269,17 +266,4 @@ impl Hall {
             }
         });
     }
-}
-
-fn closed_by(stats: &Stats, reason: CloseReason) -> Option<&Cell<u64>> {
-    Some(match reason {
-        CloseReason::Idle => &stats.closed_idle,
-        CloseReason::LoginDeadline => &stats.closed_login_deadline,
-        CloseReason::Backlog | CloseReason::Stalled => &stats.closed_slow,
-        CloseReason::Malformed(_) | CloseReason::Handshake => &stats.closed_malformed,
-        CloseReason::Kicked => &stats.closed_kicked,
-        CloseReason::Shutdown => &stats.closed_shutdown,
-        CloseReason::Gone | CloseReason::ByGame | CloseReason::Done => return None,
-        CloseReason::Limit | CloseReason::Moved | CloseReason::Internal | _ => return None,
-    })
 }

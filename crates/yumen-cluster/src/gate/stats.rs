@@ -2,6 +2,10 @@
 
 use std::cell::Cell;
 use yumen_core::status::Code;
+use yumen_proto::{
+    conn::{CloseReason, HandshakeFault},
+    error::WireError,
+};
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -36,6 +40,15 @@ macro_rules! stats {
                 dropped.map(|(_, count)| *count).fold(0, u64::saturating_add)
             }
 
+            /// Why connections have ended: name of the reason and count. The counts add up to
+            /// [`GateStats::closed`].
+            pub fn closed_by_reason(&self) -> Vec<(&'static str, u64)> {
+                let reason = |(name, count): (&'static str, u64)| {
+                    name.strip_prefix("closed_").map(|reason| (reason, count))
+                };
+                self.named().into_iter().filter_map(reason).collect()
+            }
+
             /// Every counter by its name.
             pub fn named(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
@@ -52,24 +65,57 @@ stats! {
     /// Sessions that are not read, because of what they have in flight or of a full lane; those that
     /// are read again leave within a second.
     waiting,
-    /// Connections beyond a listener's limits, closed at once.
+    /// Connections beyond a limit, closed as soon as they were accepted; the sum of the next two.
     refused,
+    /// Of these, connections beyond what their listener may have.
+    refused_listener,
+    /// Of these, connections beyond what one address may have.
+    refused_address,
     /// Errors of accepting connections: out of descriptors, mostly.
     accept_errors,
-    /// Connections that have ended.
+    /// Connections taken over so far: those that are there and those that are closed.
+    accepted,
+    /// Connections that have ended. Each is counted once more, under the reason it ended for: the
+    /// counters that begin with `closed_` add up to this one.
     closed,
+    /// Connections that ended because the client ended them.
+    closed_gone,
+    /// Connections that broke: reset by the client, or out of its reach.
+    closed_reset,
     /// Connections that ended because they were silent.
     closed_idle,
-    /// Connections that ended because nobody logged in.
+    /// Connections that ended because nobody logged in in time.
     closed_login_deadline,
-    /// Connections that ended because the peer did not read.
-    closed_slow,
-    /// Connections that ended because of what the peer sent.
+    /// Connections that ended because more bytes were queued for them than may be.
+    closed_backlog,
+    /// Connections that ended because the client took no byte for too long.
+    closed_stalled,
+    /// Connections that ended because a packet or message was larger than may be.
+    closed_oversize,
+    /// Connections that ended because of other nonsense in what the client sent.
     closed_malformed,
+    /// WebSocket connections that ended because their frames broke the rules.
+    closed_framing,
+    /// WebSocket connections refused because the request was not one to upgrade.
+    closed_handshake_bad_request,
+    /// WebSocket connections refused because their path is not served.
+    closed_handshake_path,
+    /// WebSocket connections refused because of the page they come from.
+    closed_handshake_origin,
+    /// WebSocket connections refused because their request was too large.
+    closed_handshake_too_large,
+    /// WebSocket connections refused because their request took too long.
+    closed_handshake_timeout,
+    /// Connections that ended because of a limit of the gate other than those above.
+    closed_limit,
     /// Connections that ended because the user logged in elsewhere.
     closed_kicked,
+    /// Connections that the game closed.
+    closed_by_game,
     /// Connections that ended because the gate stopped.
     closed_shutdown,
+    /// Connections that ended because of a fault on our side, out of descriptors included.
+    closed_internal,
     /// Messages that clients sent.
     messages_in,
     /// Packets queued for clients.
@@ -126,6 +172,39 @@ pub(crate) fn bump(counter: &Cell<u64>) {
 }
 
 impl Stats {
+    /// Counts a connection that has ended, under its one reason.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        bump(&self.closed);
+        bump(self.closed_by(reason));
+    }
+
+    fn closed_by(&self, reason: CloseReason) -> &Cell<u64> {
+        match reason {
+            CloseReason::Gone => &self.closed_gone,
+            CloseReason::Reset => &self.closed_reset,
+            CloseReason::Idle => &self.closed_idle,
+            CloseReason::LoginDeadline => &self.closed_login_deadline,
+            CloseReason::Backlog => &self.closed_backlog,
+            CloseReason::Stalled => &self.closed_stalled,
+            CloseReason::Malformed(WireError::TooLarge { .. }) => &self.closed_oversize,
+            CloseReason::Malformed(WireError::Framing) => &self.closed_framing,
+            CloseReason::Malformed(_) => &self.closed_malformed,
+            CloseReason::Handshake(fault) => match fault {
+                HandshakeFault::Path => &self.closed_handshake_path,
+                HandshakeFault::Origin => &self.closed_handshake_origin,
+                HandshakeFault::TooLarge => &self.closed_handshake_too_large,
+                HandshakeFault::TimedOut => &self.closed_handshake_timeout,
+                HandshakeFault::BadRequest | _ => &self.closed_handshake_bad_request,
+            },
+            CloseReason::Limit => &self.closed_limit,
+            CloseReason::Kicked => &self.closed_kicked,
+            CloseReason::ByGame | CloseReason::Done => &self.closed_by_game,
+            CloseReason::Shutdown | CloseReason::Moved => &self.closed_shutdown,
+            // Whatever else may be added counts as ours until it has a counter of its own.
+            CloseReason::Internal | _ => &self.closed_internal,
+        }
+    }
+
     /// Where a refusal with this code is counted.
     pub(crate) fn dropped(&self, code: Code) -> &Cell<u64> {
         match code {
@@ -136,6 +215,47 @@ impl Stats {
             Code::BUSY => &self.dropped_busy,
             Code::TOO_MANY_REQUESTS => &self.dropped_rate,
             _ => &self.dropped_unavailable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_counted_once_and_under_a_name_of_its_own() {
+        use CloseReason as Reason;
+        let malformed = |error| Reason::Malformed(error);
+        let reasons = [
+            (Reason::Gone, "gone"),
+            (Reason::Reset, "reset"),
+            (Reason::Idle, "idle"),
+            (Reason::LoginDeadline, "login_deadline"),
+            (Reason::Backlog, "backlog"),
+            (Reason::Stalled, "stalled"),
+            (malformed(WireError::TooLarge { size: 9, max: 1 }), "oversize"),
+            (malformed(WireError::TooShort { size: 1 }), "malformed"),
+            (malformed(WireError::Framing), "framing"),
+            (Reason::Handshake(HandshakeFault::BadRequest), "handshake_bad_request"),
+            (Reason::Handshake(HandshakeFault::Path), "handshake_path"),
+            (Reason::Handshake(HandshakeFault::Origin), "handshake_origin"),
+            (Reason::Handshake(HandshakeFault::TooLarge), "handshake_too_large"),
+            (Reason::Handshake(HandshakeFault::TimedOut), "handshake_timeout"),
+            (Reason::Limit, "limit"),
+            (Reason::Kicked, "kicked"),
+            (Reason::ByGame, "by_game"),
+            (Reason::Shutdown, "shutdown"),
+            (Reason::Internal, "internal"),
+        ];
+        for (reason, name) in reasons {
+            assert_eq!(reason.name(), name, "one word for metrics and logs alike");
+            let stats = Stats::default();
+            stats.close(reason);
+            let counted = stats.read().closed_by_reason();
+            assert_eq!(counted.len(), reasons.len());
+            let counted: Vec<_> = counted.into_iter().filter(|(_, count)| *count > 0).collect();
+            assert_eq!((counted, stats.closed.get()), (vec![(name, 1)], 1));
         }
     }
 }

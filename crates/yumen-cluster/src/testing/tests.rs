@@ -1,5 +1,9 @@
 //! What a whole cluster promises, in virtual time; and what a message costs in memory.
 
+#[cfg(feature = "ws")]
+#[path = "tests/reasons.rs"]
+mod reasons;
+
 use super::SimApp;
 use crate::{
     cluster::Cluster,

@@ -146,8 +146,12 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                 count(&self.stats.bytes_in, n);
                 self.handle((slot, id), &mut scratch, (had, n), service)
             }
-            Some((_, Poll::Ready(Ok(_) | Err(_)), _)) => {
+            Some((_, Poll::Ready(Ok(_)), _)) => {
                 self.close_now(id, CloseReason::Gone);
+                Batch::Idle
+            }
+            Some((_, Poll::Ready(Err(error)), _)) => {
+                self.close_now(id, broken(&error));
                 Batch::Idle
             }
         };
@@ -294,4 +298,23 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
 /// Whether an error of a socket means "not now".
 pub(super) fn not_now(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Why a connection ends whose socket gave this error.
+pub(super) fn broken(error: &io::Error) -> CloseReason {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable,
+        NotConnected, TimedOut,
+    };
+    let by_peer_or_path = matches!(
+        error.kind(),
+        ConnectionReset
+            | ConnectionAborted
+            | BrokenPipe
+            | NotConnected
+            | TimedOut
+            | HostUnreachable
+            | NetworkUnreachable
+    );
+    if by_peer_or_path { CloseReason::Reset } else { CloseReason::Internal }
 }

@@ -3,7 +3,11 @@
 //! What a full socket does not take stays queued; the connection's own waker goes on when there is
 //! room, so there is neither a task nor a timer for it.
 
-use super::{Driver, Session, count, index, read::not_now, waker_of};
+use super::{
+    Driver, Session, count, index,
+    read::{broken, not_now},
+    waker_of,
+};
 use crate::socket::Socket;
 use std::{
     task::{Context, Poll},
@@ -73,7 +77,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let Some(slot) = self.slots.borrow_mut().remove(&id) else { return };
         let Some(mut session) = self.sessions.borrow_mut().try_remove(index(slot)) else { return };
         let reason = session.machine.closing().unwrap_or(reason);
-        if reason != CloseReason::Gone {
+        if !matches!(reason, CloseReason::Gone | CloseReason::Reset) {
             self.goodbye(&mut session);
             let _last_words = self.write(&mut session);
             self.linger(session.socket);
@@ -184,13 +188,13 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                     }
                 }
                 Err(error) if not_now(&error) => {}
-                Err(_) => return Err(CloseReason::Gone),
+                Err(error) => return Err(broken(&error)),
             }
             if !transport.outgoing().unwrap_or_else(|| out.pending()).is_empty() {
                 let waker = waker_of(waker);
                 match socket.poll_writable(&mut Context::from_waker(&waker)) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => return Err(CloseReason::Gone),
+                    Poll::Ready(Err(error)) => return Err(broken(&error)),
                     Poll::Pending => {
                         session.flags.blocked = true;
                         count(&self.stats.blocked, 1);

@@ -7,6 +7,7 @@ use crate::env::Dice;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::fmt::Write;
 use tungstenite::handshake::derive_accept_key;
+use yumen_proto::conn::HandshakeFault;
 
 /// Largest request or answer, in bytes.
 pub const REQUEST_MAX: usize = 8 * 1024;
@@ -50,10 +51,10 @@ pub(crate) enum Progress {
     /// It is over: so many bytes were used, and this goes to the peer.
     Open { used: usize, reply: String },
     /// It has failed: this goes to the peer, then the connection ends.
-    Refused { reply: String },
+    Refused { reply: String, fault: HandshakeFault },
 }
 
-fn refused(status: &str, more: &str) -> Progress {
+fn refused(fault: HandshakeFault, status: &str, more: &str) -> Progress {
     let text = status.split_once(' ').map_or("", |(_, text)| text);
     let len = text.len();
     Progress::Refused {
@@ -61,6 +62,7 @@ fn refused(status: &str, more: &str) -> Progress {
             "HTTP/1.1 {status}\r\n{more}Content-Type: text/plain\r\nContent-Length: {len}\r\n\
              Connection: close\r\n\r\n{text}"
         ),
+        fault,
     }
 }
 
@@ -71,28 +73,38 @@ pub(crate) fn answer(bytes: &[u8], options: &Options) -> Progress {
     let used = match request.parse(bytes) {
         Ok(httparse::Status::Complete(used)) if used <= REQUEST_MAX => used,
         Ok(httparse::Status::Partial) if bytes.len() < REQUEST_MAX => return Progress::More,
-        Ok(_) => return refused("431 Request Header Fields Too Large", ""),
-        Err(_) => return refused("400 Bad Request", ""),
+        Ok(_) => {
+            return refused(HandshakeFault::TooLarge, "431 Request Header Fields Too Large", "");
+        }
+        Err(_) => return refused(HandshakeFault::BadRequest, "400 Bad Request", ""),
     };
     if !options.serves(request.path.unwrap_or_default()) {
-        return refused("404 Not Found", "");
+        return refused(HandshakeFault::Path, "404 Not Found", "");
     }
     if request.method != Some("GET") {
-        return refused("405 Method Not Allowed", "Allow: GET\r\n");
+        return refused(HandshakeFault::BadRequest, "405 Method Not Allowed", "Allow: GET\r\n");
     }
     let headers = &*request.headers;
     if !has_token(headers, "Upgrade", "websocket") || !has_token(headers, "Connection", "upgrade") {
-        return refused("426 Upgrade Required", "Upgrade: websocket\r\nConnection: Upgrade\r\n");
+        return refused(
+            HandshakeFault::BadRequest,
+            "426 Upgrade Required",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n",
+        );
     }
     if header(headers, "Sec-WebSocket-Version") != Some("13") {
-        return refused("426 Upgrade Required", "Sec-WebSocket-Version: 13\r\n");
+        return refused(
+            HandshakeFault::BadRequest,
+            "426 Upgrade Required",
+            "Sec-WebSocket-Version: 13\r\n",
+        );
     }
     if !options.allows(header(headers, "Origin")) {
-        return refused("403 Forbidden", "Sec-WebSocket-Version: 13\r\n");
+        return refused(HandshakeFault::Origin, "403 Forbidden", "Sec-WebSocket-Version: 13\r\n");
     }
     let key = header(headers, "Sec-WebSocket-Key").unwrap_or_default();
     if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
-        return refused("400 Bad Request", "");
+        return refused(HandshakeFault::BadRequest, "400 Bad Request", "");
     }
     let accept = derive_accept_key(key.as_bytes());
     let reply = format!(
@@ -121,7 +133,8 @@ pub(crate) fn request(host: &str, path: &str, dice: &Dice) -> (String, String) {
 pub(crate) fn check(bytes: &[u8], accept: &str) -> Progress {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
-    let refused = || Progress::Refused { reply: String::new() };
+    let fault = HandshakeFault::Refused;
+    let refused = || Progress::Refused { reply: String::new(), fault };
     let used = match response.parse(bytes) {
         Ok(httparse::Status::Complete(used)) => used,
         Ok(httparse::Status::Partial) if bytes.len() < REQUEST_MAX => return Progress::More,
@@ -157,7 +170,7 @@ mod tests {
     fn status(request: &str, options: &Options) -> String {
         match answer(request.as_bytes(), options) {
             Progress::More => "more".to_owned(),
-            Progress::Open { reply, .. } | Progress::Refused { reply } => {
+            Progress::Open { reply, .. } | Progress::Refused { reply, .. } => {
                 reply.split(' ').nth(1).unwrap().to_owned()
             }
         }

@@ -3,7 +3,10 @@
 use crate::run;
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::{
     io::AsyncReadExt,
@@ -11,7 +14,7 @@ use tokio::{
     task::{JoinHandle, spawn_local, yield_now},
 };
 use yumen_net::{
-    acceptor::{Arrival, Counts, Door, Entrance, accept, door},
+    acceptor::{Arrival, Counts, Door, Entrance, ListenerCounts, accept, door},
     limit::Limiter,
     tcp::bind,
 };
@@ -25,9 +28,13 @@ struct Rig {
 impl Rig {
     fn start(limiter: Limiter, entrances: Vec<Entrance>) -> Self {
         let listener = bind("127.0.0.1:0").unwrap();
-        let (addr, counts) = (listener.local_addr().unwrap(), Arc::<Counts>::default());
-        let task = spawn_local(accept(listener, 7, limiter, entrances, Arc::clone(&counts)));
+        let (addr, counts) = (listener.local_addr().unwrap(), Arc::new(Counts::new(1)));
+        let task = spawn_local(accept(listener, 0, limiter, entrances, Arc::clone(&counts)));
         Self { addr, counts, task }
+    }
+
+    fn counts(&self) -> &ListenerCounts {
+        &self.counts.listeners()[0]
     }
 
     async fn dial(&self) -> TcpStream {
@@ -48,13 +55,13 @@ fn an_arrival_knows_its_peer_and_its_listener_and_speaks() {
         let rig = Rig::start(Limiter::new(0, 0), vec![entrance]);
         let mut client = rig.dial().await;
         let arrival = one(&mut door).await;
-        assert_eq!((arrival.peer, arrival.listener), (client.local_addr().unwrap(), 7));
+        assert_eq!((arrival.peer, arrival.listener), (client.local_addr().unwrap(), 0));
         let (mut socket, _permit) = arrival.settle().unwrap();
         std::future::poll_fn(|cx| socket.poll_writable(cx)).await.unwrap();
         assert_eq!(socket.try_write(b"hello").unwrap(), 5);
         let mut seen = [0; 5];
         client.read_exact(&mut seen).await.unwrap();
-        assert_eq!((&seen, rig.counts.accepted.load(Ordering::Relaxed)), (b"hello", 1));
+        assert_eq!((&seen, rig.counts().accepted.load(Ordering::Relaxed)), (b"hello", 1));
     });
 }
 
@@ -87,14 +94,14 @@ fn those_that_wait_at_a_door_count_for_its_load() {
         let mut clients = Vec::new();
         for n in 0..6 {
             clients.push(rig.dial().await);
-            while rig.counts.accepted.load(Ordering::Relaxed) <= n {
+            while rig.counts().accepted.load(Ordering::Relaxed) <= n {
                 yield_now().await;
             }
         }
         first.set_load(0); // it has looked at none of its three yet
         clients.push(rig.dial().await);
         clients.push(rig.dial().await);
-        while rig.counts.accepted.load(Ordering::Relaxed) < 8 {
+        while rig.counts().accepted.load(Ordering::Relaxed) < 8 {
             yield_now().await;
         }
         let (mut at_first, mut at_second) = (Vec::new(), Vec::new());
@@ -117,7 +124,7 @@ fn an_instance_that_takes_nothing_does_not_hold_up_the_others() {
             // Dropped at once: the acceptor hands it on all the same.
             drop(rig.dial().await);
             dialled += 1;
-            while rig.counts.accepted.load(Ordering::Relaxed) < dialled {
+            while rig.counts().accepted.load(Ordering::Relaxed) < dialled {
                 yield_now().await;
             }
             if dialled > 1024 {
@@ -131,7 +138,7 @@ fn an_instance_that_takes_nothing_does_not_hold_up_the_others() {
 #[test]
 fn limits_in_total_and_per_address_refuse_by_closing_and_make_room_again() {
     run(async {
-        for limiter in [Limiter::new(3, 0), Limiter::new(0, 3)] {
+        for (limiter, refusals) in [(Limiter::new(3, 0), (1, 0)), (Limiter::new(0, 3), (0, 1))] {
             let (entrance, mut door) = door();
             let rig = Rig::start(limiter.clone(), vec![entrance]);
             let (mut held, mut clients) = (Vec::new(), Vec::new());
@@ -141,7 +148,9 @@ fn limits_in_total_and_per_address_refuse_by_closing_and_make_room_again() {
             }
             let mut refused = rig.dial().await;
             assert_eq!(refused.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed at once");
-            assert_eq!(rig.counts.refused.load(Ordering::Relaxed), 1);
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let counts = rig.counts();
+            assert_eq!((read(&counts.refused_total), read(&counts.refused_address)), refusals);
             let (socket, permit) = held.pop().unwrap().settle().unwrap();
             drop(socket);
             assert_eq!(limiter.total(), 3, "the permit counts, not the socket");

@@ -46,7 +46,7 @@ fn child() {
         let listener = bind("127.0.0.1:0").unwrap();
         println!("port {}", listener.local_addr().unwrap().port());
         let (entrance, mut door) = door();
-        let counts = Arc::<Counts>::default();
+        let counts = Arc::new(Counts::new(1));
         let task = accept(listener, 0, Limiter::new(0, 0), vec![entrance], Arc::clone(&counts));
         let task = tokio::task::spawn_local(task);
         let (mut held, mut tick) = (Vec::new(), tokio::time::interval(Duration::from_millis(1)));
@@ -56,7 +56,7 @@ fn child() {
                 more = door.next(&mut held, 10) => assert!(more),
                 _ = tick.tick() => {}
             }
-            let now = counts.errors.load(Ordering::Relaxed);
+            let now = counts.listeners()[0].errors.load(Ordering::Relaxed);
             if now > errors || taken + held.len() == CLIENTS {
                 errors = now;
                 taken += held.len();

@@ -285,7 +285,7 @@ fn a_client_closed_at_the_moment_of_a_break_does_not_come_back() {
         }
         assert!(clients.is_empty());
         client.close();
-        assert_eq!(client.closed().await.reason, CloseReason::Gone);
+        assert_eq!(client.closed().await.reason, CloseReason::Reset);
         let back = tokio::time::timeout(ms(60_000), listener.accept()).await;
         assert!(back.is_err());
     });

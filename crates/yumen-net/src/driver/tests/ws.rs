@@ -3,7 +3,7 @@
 use super::*;
 use crate::ws::{Link, handshake::Options};
 use yumen_proto::{
-    conn::{ClientConn, ClientEvent},
+    conn::{ClientConn, ClientEvent, HandshakeFault},
     error::WireError,
 };
 
@@ -276,7 +276,7 @@ fn a_handshake_has_ten_seconds() {
         peer.end().await;
         let took = rig.env.clock.now().mono - start;
         assert!((10..=12).contains(&took.as_secs()), "{took:?}");
-        assert_eq!(rig.ended().await, [(conn, CloseReason::Handshake)]);
+        assert_eq!(rig.ended().await, [(conn, CloseReason::Handshake(HandshakeFault::TimedOut))]);
         assert!(rig.echo.opened.borrow().is_empty());
     });
 }
@@ -284,19 +284,20 @@ fn a_handshake_has_ten_seconds() {
 #[test]
 fn w18_another_path_gets_its_http_answer_and_the_connection_ends() {
     run(async |rig| {
-        for (request, status) in [
-            (REQUEST.replace("/game", "/debug/pprof"), "404"),
-            (REQUEST.replace("GET", "POST"), "405"),
-            (REQUEST.replace("websocket", "h2c"), "426"),
-            ("\u{0}\r\n\r\n".to_owned(), "400"),
-            (format!("GET /game HTTP/1.1\r\nX: {}", "y".repeat(9000)), "431"),
+        use HandshakeFault::{BadRequest, Path, TooLarge};
+        for (request, status, fault) in [
+            (REQUEST.replace("/game", "/debug/pprof"), "404", Path),
+            (REQUEST.replace("GET", "POST"), "405", BadRequest),
+            (REQUEST.replace("websocket", "h2c"), "426", BadRequest),
+            ("\u{0}\r\n\r\n".to_owned(), "400", BadRequest),
+            (format!("GET /game HTTP/1.1\r\nX: {}", "y".repeat(9000)), "431", TooLarge),
         ] {
             let (mut peer, conn) = rig.web(300);
             let _longer_than_it_is_read = peer.send(request.as_bytes()).await;
             let head = answer(&mut peer).await;
             assert_eq!(head.split(' ').nth(1), Some(status));
             peer.end().await;
-            assert_eq!(rig.ended().await, [(conn, CloseReason::Handshake)]);
+            assert_eq!(rig.ended().await, [(conn, CloseReason::Handshake(fault))]);
         }
         assert!(rig.echo.opened.borrow().is_empty());
     });
@@ -430,7 +431,11 @@ fn our_own_client_speaks_with_our_own_gate() {
             clients.push(id);
         }
         rig.until(|_| bots.len() == 1 && rig.echo.opened.borrow().len() == 1).await;
-        assert_eq!(bot.ended.take(), [CloseReason::Handshake], "the other path was refused");
+        assert_eq!(
+            bot.ended.take(),
+            [CloseReason::Handshake(HandshakeFault::Refused)],
+            "the other path was refused"
+        );
         let conn = rig.echo.opened.borrow()[0];
         rig.until(|rig| rig.driver.with(conn, |m, _, _| m.is_announced()) == Some(true)).await;
         for n in 0..100 {
