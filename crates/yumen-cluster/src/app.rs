@@ -4,8 +4,14 @@
 //! [`App::run`] is the *service runtime*: plug-ins, signals and the acceptors live there; instances
 //! see watches. Nodes start before gates and stop after them.
 
+mod control;
 mod running;
+mod stop;
 mod threads;
+mod watchdog;
+
+pub use control::{Control, InstanceState, InstanceStatus, Phase};
+pub use stop::{Unclean, UncleanList};
 
 use crate::{
     cluster::Cluster,
@@ -13,11 +19,13 @@ use crate::{
     instance::{InstanceError, Member},
     node::{Node, workers::Workers},
 };
+use control::{Entry, Order};
 use running::Running;
-use std::{future::Future, io, sync::Arc};
+use std::{future::Future, io, sync::Arc, time::Duration};
 use yumen_core::{locator::LocatorError, registry::RegistryError};
 use yumen_net::acceptor::Counts;
 use yumen_proto::{id::InstanceId, link::Kind};
+use yumen_settings::Settings;
 
 /// A component that an [`App`] can run.
 #[derive(Debug)]
@@ -78,13 +86,16 @@ pub enum AppError {
     /// An acceptor ended.
     #[error("a listener failed: {0}")]
     Listener(io::Error),
+    /// The stop left something undone.
+    #[error("the stop was not clean: {0}")]
+    Unclean(UncleanList),
 }
 
 /// Instances that share a thread.
 #[derive(Debug)]
 struct Group {
     cluster: Cluster,
-    members: Vec<Member>,
+    members: Vec<(Arc<Entry>, Member)>,
 }
 
 /// The listeners of one gate, and the instances that share what they accept.
@@ -101,9 +112,15 @@ pub struct App {
     groups: Vec<Group>,
     fronts: Vec<Front>,
     workers: Option<Workers>,
+    control: Control,
 }
 
 impl App {
+    /// The app from outside, before it runs and while it does.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
     /// Adds a component: a thread for each of its instances.
     #[must_use]
     pub fn with(mut self, part: impl Into<Part>) -> Self {
@@ -130,15 +147,33 @@ impl App {
         }
     }
 
-    fn take_in(&mut self, part: Part) -> (Cluster, Vec<Member>) {
-        match part {
-            Part::Node(node) => node.into_parts(),
-            Part::Gate(Gate { cluster, members, doorways, counts, .. }) => {
+    fn take_in(&mut self, part: Part) -> (Cluster, Vec<(Arc<Entry>, Member)>) {
+        let (cluster, members) = match part {
+            Part::Node(node) => {
+                self.control.add_nodes(node.handles());
+                node.into_parts()
+            }
+            Part::Gate(gate) => {
+                self.control.add_gate(gate.handle());
+                let Gate { cluster, members, doorways, counts, .. } = gate;
                 let gates = members.iter().map(|member| member.id.clone()).collect();
                 self.fronts.push(Front { doorways, counts, gates });
                 (cluster, members)
             }
-        }
+        };
+        let enter = |member: Member| {
+            let (id, name) = (member.id.clone(), member.name.clone());
+            (self.control.add(id, member.kind, name), member)
+        };
+        (cluster, members.into_iter().map(enter).collect())
+    }
+
+    /// The settings of the process, for [`Control::settings`] and for instances to follow. Default:
+    /// those of an empty file.
+    #[must_use]
+    pub fn settings(self, settings: &Settings) -> Self {
+        self.control.set_settings(Arc::new(settings.clone()));
+        self
     }
 
     /// Where `.on_workers()` handlers run. Default: on the instance itself.
@@ -174,20 +209,44 @@ impl App {
         if self.groups.is_empty() {
             return Err(AppError::Empty);
         }
-        let Self { groups, fronts, workers } = self;
-        let mut running = Running::new(workers);
-        let mut result = running.start(groups, fronts).await;
-        if result.is_ok() {
+        let Self { groups, fronts, workers, control } = self;
+        let mut running = Running::new(control.clone(), workers);
+        let mut stop = std::pin::pin!(async {
             tokio::select! {
-                biased;
-                failed = running.failed() => result = failed,
                 () = stop => {}
+                () = control.told(Order::Drain) => {}
             }
-        }
-        let stopped = running.stop().await;
+        });
+        let started = tokio::select! {
+            biased;
+            () = &mut stop => {
+                tracing::info!("told to stop while starting");
+                None
+            }
+            started = running.start(groups, fronts) => Some(started),
+        };
+        let result = match started {
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(())) => {
+                control.set_phase(Phase::Serving);
+                let mut watchdog = std::pin::pin!(watchdog::watch(control.clone(), STALL_WARN));
+                tokio::select! {
+                    biased;
+                    failed = running.failed() => failed,
+                    () = &mut stop => Ok(()),
+                    () = &mut watchdog => Ok(()),
+                }
+            }
+        };
+        let stopped = running.stop(None).await;
+        control.set_phase(Phase::Ended);
         result.and(stopped)
     }
 }
+
+/// How long a thread may do nothing new before it is called stuck, where nothing else is said.
+const STALL_WARN: Duration = Duration::from_secs(1);
 
 /// Resolves at SIGINT or SIGTERM; elsewhere than on Unix at Ctrl-C.
 async fn told_to_stop() {
@@ -212,4 +271,9 @@ async fn told_to_stop() {
 /// Nodes come first at the start and last at the stop.
 fn is_gate(kind: Kind) -> bool {
     kind == Kind::Gate
+}
+
+/// The word for an instance.
+fn what(kind: Kind) -> &'static str {
+    if is_gate(kind) { "gate" } else { "node" }
 }

@@ -292,6 +292,8 @@ impl GateBuilder {
             members.push(Member {
                 id: instance_id(&self.id, index),
                 kind: Kind::Gate,
+                name: plan.name.clone(),
+                drain_max: plan.drain_max,
                 launch: Box::new(move |env, neighbours, ties| {
                     Box::pin(run::run(env, neighbours, ties, (plan, inbox)))
                 }),

@@ -6,7 +6,15 @@
 //! instances on the same thread. It starts tasks only through `env.spawn`, and never a thread.
 
 use crate::{backend::Backend, cluster::Cluster, node::workers::Workers};
-use std::{io, rc::Rc};
+use std::{
+    fmt, io,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::oneshot;
 use yumen_core::{
     cluster::{Instance, Kind, Snapshot},
@@ -19,6 +27,7 @@ use yumen_net::{
     env::{Env, LocalFuture},
 };
 use yumen_proto::id::InstanceId;
+use yumen_settings::Settings;
 
 /// What ties an instance to its process. All of it crosses threads.
 #[derive(Debug)]
@@ -35,14 +44,121 @@ pub struct Ties {
     pub gates: Watch<Snapshot>,
     /// Every node of the cluster.
     pub nodes: Watch<Snapshot>,
-    /// Becomes true when the instance has to stop.
-    pub stop: Watch<bool>,
+    /// What the instance has to do.
+    pub stop: Watch<Stop>,
+    /// Where it writes down what it has left to do, from [`Stop::Hang`] on.
+    pub progress: Arc<Progress>,
+    /// The settings of the process, followed for those that apply while it runs.
+    pub settings: Watch<Arc<Settings>>,
     /// Told the registry record once the instance serves.
     pub ready: oneshot::Sender<Instance>,
     /// Threads for heavy handlers; `None` runs them here.
     pub workers: Option<Workers>,
     /// Where a gate's connections come from; `None` listens through `Env` itself.
     pub door: Option<Door>,
+}
+
+/// What an instance is told to do. It only ever becomes more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// To serve.
+    #[default]
+    No,
+    /// To go on, and to call itself hanging: it will be told to stop next.
+    Hang,
+    /// To take nothing new, and to finish what it has.
+    Drain {
+        /// Longest time for that; `None` is what the component says.
+        max: Option<Duration>,
+    },
+    /// To end at once.
+    Now,
+}
+
+impl Stop {
+    /// Whether the instance has to end, one way or the other.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Drain { .. } | Self::Now)
+    }
+
+    /// Longest time to finish, where the component says `usual`.
+    pub fn drain_max(self, usual: Duration) -> Duration {
+        match self {
+            Self::No | Self::Hang => usual,
+            Self::Drain { max } => max.unwrap_or(usual),
+            Self::Now => Duration::ZERO,
+        }
+    }
+}
+
+/// Waits until the instance has to end. Safe to drop.
+pub(crate) async fn told_to_end(stop: &mut Watch<Stop>) {
+    while !stop.current().is_end() && stop.changed().await {}
+}
+
+/// What an instance has left to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Left {
+    /// Connections of clients.
+    pub sessions: u64,
+    /// Bytes of clients' messages that nodes have not finished.
+    pub in_flight: u64,
+    /// Handlers that run, and messages that wait for one.
+    pub handlers: u64,
+}
+
+impl Left {
+    /// Whether nothing is left.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Adds what another instance has left.
+    pub fn add(&mut self, other: Self) {
+        self.sessions = self.sessions.saturating_add(other.sessions);
+        self.in_flight = self.in_flight.saturating_add(other.in_flight);
+        self.handlers = self.handlers.saturating_add(other.handlers);
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sessions, in_flight, handlers } = self;
+        let s = |count: u64| if count == 1 { "" } else { "s" };
+        let (one, more) = (s(*sessions), s(*handlers));
+        write!(
+            f,
+            "{sessions} session{one}, {in_flight} bytes of messages in flight, \
+             {handlers} handler{more} running"
+        )
+    }
+}
+
+/// What an instance has left, written by the instance and read by any thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    sessions: AtomicU64,
+    in_flight: AtomicU64,
+    handlers: AtomicU64,
+}
+
+impl Progress {
+    /// Writes it down.
+    pub fn set(&self, left: Left) {
+        self.sessions.store(left.sessions, Ordering::Relaxed);
+        self.in_flight.store(left.in_flight, Ordering::Relaxed);
+        self.handlers.store(left.handlers, Ordering::Relaxed);
+    }
+
+    /// What was written last.
+    pub fn left(&self) -> Left {
+        Left {
+            sessions: self.sessions.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            handlers: self.handlers.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// Why an instance ended early.
@@ -66,6 +182,9 @@ pub enum InstanceError {
     /// The user's code that builds the instance's state panicked.
     #[error("building the state of the instance panicked")]
     StatePanicked,
+    /// The time to stop was over before its work was.
+    #[error("the time to stop was over with work left: {0}")]
+    Undrained(Left),
     /// Its thread ended without a word.
     #[error("the thread of the instance ended")]
     ThreadLost,
@@ -82,12 +201,16 @@ pub struct Member {
     pub id: InstanceId,
     /// What it is.
     pub kind: Kind,
+    /// The name of its component.
+    pub name: String,
+    /// Longest wait for its work at the stop.
+    pub drain_max: Duration,
     /// Starts it.
     pub launch: Launch,
 }
 
-impl std::fmt::Debug for Member {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.id)
     }
 }

@@ -240,7 +240,13 @@ impl<S: 'static> NodeBuilder<S> {
             let id = instance_id(&self.id, index);
             let (handle, inbox) = NodeHandle::new(id.clone(), plan.layout, plan.inbox_max);
             handles.push(handle.clone());
-            members.push(Member { id, kind: Kind::Node, launch: plan.launch((handle, inbox)) });
+            members.push(Member {
+                id,
+                kind: Kind::Node,
+                name: plan.name.clone(),
+                drain_max: plan.drain_max,
+                launch: plan.launch((handle, inbox)),
+            });
         }
         Ok(Node { cluster: self.cluster, members, handles })
     }

@@ -6,9 +6,9 @@
 use crate::{
     app::Part,
     backend::Backend,
-    instance::{InstanceError, Member, Ties},
+    instance::{InstanceError, Member, Stop, Ties},
 };
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 use tokio::sync::oneshot;
 use yumen_core::{
     cluster::Instance,
@@ -25,7 +25,7 @@ type Ended = Rc<RefCell<Vec<Result<(), InstanceError>>>>;
 pub struct SimApp {
     sim: Sim,
     neighbours: Rc<Neighbours>,
-    stop: WatchSender<bool>,
+    stop: WatchSender<Stop>,
     envs: Vec<Env>,
     ended: Ended,
 }
@@ -36,7 +36,7 @@ impl SimApp {
         Self {
             sim: sim.clone(),
             neighbours: Rc::default(),
-            stop: WatchSender::new(false),
+            stop: WatchSender::new(Stop::No),
             envs: Vec::new(),
             ended: Ended::default(),
         }
@@ -68,6 +68,8 @@ impl SimApp {
                 gates: registry.watch(Kind::Gate).await.expect("a registry"),
                 nodes: registry.watch(Kind::Node).await.expect("a registry"),
                 stop: self.stop.watch(),
+                progress: Arc::default(),
+                settings: Watch::fixed(Arc::default()),
                 ready,
                 workers: None,
                 door: None,
@@ -102,7 +104,7 @@ impl SimApp {
     /// # Errors
     /// The first instance that failed.
     pub async fn stop(self) -> Result<(), InstanceError> {
-        self.stop.send(true);
+        self.stop.send(Stop::Drain { max: None });
         for env in &self.envs {
             env.spawn.idle().await;
         }

@@ -1,74 +1,86 @@
-//! What runs: starting in order, watching, stopping in order.
+//! What runs: starting in order, and noticing what ends by itself. [`stop`](super::stop) ends it.
 
 use super::{
-    AppError, Front, Group, is_gate,
-    threads::{self, Report, Start},
+    AppError, Front, Group,
+    control::{Control, Entry, InstanceState},
+    is_gate,
+    threads::{self, Report, Reporter, Start},
+    what,
 };
 use crate::{
     backend::Backend,
     cluster::Cluster,
-    instance::{InstanceError, Member, Ties},
+    instance::{InstanceError, Member, Stop, Ties},
     node::workers::Workers,
+    pulse::Pulse,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
 use yumen_core::{
-    cluster::{Instance, State},
+    cluster::Instance,
     locator::{Incarnation, LocatorError, RENEW_INTERVAL},
     watch::WatchSender,
 };
-use yumen_net::acceptor::{self, Door, Entrance};
+use yumen_net::{
+    acceptor::{self, Door, Entrance},
+    env::Clock,
+};
 use yumen_proto::{id::InstanceId, link::Kind};
 
 /// One instance that was started.
-struct Live {
-    cluster: Cluster,
-    record: Instance,
-    incarnation: Arc<WatchSender<Incarnation>>,
-    /// It has ended by itself.
-    over: bool,
+pub(super) struct Live {
+    pub(super) entry: Arc<Entry>,
+    pub(super) cluster: Cluster,
+    /// What the registry knows; `None` until the instance serves.
+    pub(super) record: Option<Instance>,
+    pub(super) incarnation: Arc<WatchSender<Incarnation>>,
+    pub(super) drain_max: Duration,
+    /// It has ended.
+    pub(super) over: bool,
 }
 
 /// The instances of one process.
 pub(super) struct Running {
+    pub(super) control: Control,
     workers: Option<Workers>,
     backend: Backend,
-    live: BTreeMap<InstanceId, Live>,
-    started: usize,
-    threads: Vec<mpsc::Sender<Start>>,
+    pub(super) live: Vec<Live>,
+    pub(super) threads: Vec<mpsc::Sender<Start>>,
     reports: mpsc::Sender<Report>,
-    ended: mpsc::Receiver<Report>,
-    stop_gates: WatchSender<bool>,
-    stop_nodes: WatchSender<bool>,
-    doors: BTreeMap<InstanceId, (Entrance, Option<Door>)>,
-    acceptors: JoinSet<std::io::Result<()>>,
-    renewing: JoinSet<()>,
+    pub(super) ended: mpsc::Receiver<Report>,
+    pub(super) stop_gates: WatchSender<Stop>,
+    pub(super) stop_nodes: WatchSender<Stop>,
+    pub(super) doors: BTreeMap<InstanceId, (Entrance, Option<Door>)>,
+    pub(super) acceptors: JoinSet<std::io::Result<()>>,
+    pub(super) renewing: JoinSet<()>,
 }
 
 impl Running {
-    pub(super) fn new(workers: Option<Workers>) -> Self {
-        let (reports, ended) = mpsc::channel(512);
+    pub(super) fn new(control: Control, workers: Option<Workers>) -> Self {
+        // A report of each instance fits, so that one that ends never waits.
+        let (reports, ended) = mpsc::channel(control.entries().len().max(1));
         Self {
+            control,
             workers,
             backend: Backend::on(Handle::current()),
-            live: BTreeMap::new(),
-            started: 0,
+            live: Vec::new(),
             threads: Vec::new(),
             reports,
             ended,
-            stop_gates: WatchSender::new(false),
-            stop_nodes: WatchSender::new(false),
+            stop_gates: WatchSender::new(Stop::No),
+            stop_nodes: WatchSender::new(Stop::No),
             doors: BTreeMap::new(),
             acceptors: JoinSet::new(),
             renewing: JoinSet::new(),
         }
     }
 
-    /// Starts every node, then every gate, then lets clients in.
+    /// Starts every node, then every gate, then lets clients in. What was started when it is dropped
+    /// is ended by [`Running::stop`].
     pub(super) async fn start(
         &mut self,
         groups: Vec<Group>,
@@ -82,17 +94,21 @@ impl Running {
         }
         let (mut nodes, mut gates) = (Vec::new(), Vec::new());
         for Group { cluster, members } in groups {
-            let name = members.first().map_or_else(String::new, |member| member.id.to_string());
-            let thread = threads::start(&name, members.len(), self.reports.clone())
+            let name =
+                members.first().map_or_else(String::new, |(_, member)| member.id.to_string());
+            let pulse = Pulse::new(Clock::real().now().mono);
+            let thread = threads::start(&name, members.len(), Arc::clone(&pulse))
                 .map_err(AppError::Thread)?;
-            for member in members {
-                let place = (thread.clone(), cluster.clone(), member);
-                if is_gate(place.2.kind) { gates.push(place) } else { nodes.push(place) }
+            for (entry, member) in members {
+                entry.set_host(&name, Arc::clone(&pulse));
+                let is_gate = is_gate(member.kind);
+                let place = (thread.clone(), cluster.clone(), entry, member);
+                if is_gate { gates.push(place) } else { nodes.push(place) }
             }
             self.threads.push(thread);
         }
-        for (thread, cluster, member) in nodes.into_iter().chain(gates) {
-            self.launch(&thread, &cluster, member).await?;
+        for (thread, cluster, entry, member) in nodes.into_iter().chain(gates) {
+            self.launch(&thread, &cluster, entry, member).await?;
         }
         for front in fronts {
             self.open(front);
@@ -105,9 +121,10 @@ impl Running {
         &mut self,
         thread: &mpsc::Sender<Start>,
         cluster: &Cluster,
+        entry: Arc<Entry>,
         member: Member,
     ) -> Result<(), AppError> {
-        let Member { id, kind, launch } = member;
+        let Member { id, kind, launch, drain_max, .. } = member;
         let registry = |source| AppError::Registry { id: id.clone(), source };
         let gates = cluster.registry().watch(Kind::Gate).await.map_err(registry)?;
         let nodes = cluster.registry().watch(Kind::Node).await.map_err(registry)?;
@@ -124,26 +141,42 @@ impl Running {
             gates,
             nodes,
             stop: stop.watch(),
+            progress: Arc::clone(&entry.progress),
+            settings: self.control.settings_watch(),
             ready,
             workers: self.workers.clone(),
             door: self.doors.get_mut(&id).and_then(|(_, door)| door.take()),
         };
-        let lost = || AppError::Instance { id: id.clone(), source: InstanceError::ThreadLost };
-        thread.send((launch, ties)).await.map_err(|_| lost())?;
-        self.started = self.started.saturating_add(1);
-        let Ok(record) = served.await else {
-            // It failed before it served, and reports why itself.
-            return self.failed().await.and_then(|()| Err(lost()));
-        };
-        cluster
-            .registry()
-            .join(&record)
-            .await
-            .map_err(|source| AppError::Registry { id: id.clone(), source })?;
+        entry.set_state(InstanceState::Starting);
+        let reporter = Reporter::new(Arc::clone(&entry), self.reports.clone());
         let renewing = renew(cluster.clone(), id.clone(), life, Arc::clone(&incarnation));
         self.renewing.spawn(renewing);
         let cluster = cluster.clone();
-        self.live.insert(id, Live { cluster, record, incarnation, over: false });
+        let live = Live {
+            entry: Arc::clone(&entry),
+            cluster: cluster.clone(),
+            record: None,
+            incarnation,
+            drain_max,
+            over: false,
+        };
+        self.live.push(live);
+        // One that cannot be sent is dropped, and its reporter says so.
+        let _sent = thread.send((launch, ties, reporter)).await;
+        let record = tokio::select! {
+            biased;
+            Ok(record) = served => record,
+            failed = self.failed() => return failed,
+        };
+        if let Some(live) = self.live.last_mut() {
+            live.record = Some(record.clone());
+        }
+        let joined = cluster.registry().join(&record).await;
+        joined.map_err(|source| AppError::Registry { id: id.clone(), source })?;
+        entry.set_state(InstanceState::Serving);
+        let name = record.alias;
+        let what = what(kind);
+        tracing::info!(%id, name, "{what} started");
         Ok(())
     }
 
@@ -153,6 +186,9 @@ impl Running {
         let entrances: Vec<_> = known.map(|(entrance, _)| entrance.clone()).collect();
         for (index, doorway) in front.doorways.into_iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
+            if let Ok(address) = doorway.listener.local_addr() {
+                tracing::info!(%address, "clients are let in");
+            }
             let (limiter, counts) = (doorway.limiter, Arc::clone(&front.counts));
             let accept =
                 acceptor::accept(doorway.listener, index, limiter, entrances.clone(), counts);
@@ -162,62 +198,28 @@ impl Running {
 
     /// Resolves when an instance or a listener has ended by itself.
     pub(super) async fn failed(&mut self) -> Result<(), AppError> {
-        tokio::select! {
-            biased;
-            report = self.ended.recv() => self.ended(report),
-            Some(accepting) = self.acceptors.join_next() => match accepting {
-                Ok(Err(error)) => Err(AppError::Listener(error)),
-                Ok(Ok(())) | Err(_) => Ok(()),
-            },
+        loop {
+            tokio::select! {
+                biased;
+                Some(report) = self.ended.recv() => {
+                    let id = report.0.id.clone();
+                    // Nobody told it to end, so that is a failure also where it sees none.
+                    let source = self.ended(report).err().unwrap_or(InstanceError::ThreadLost);
+                    return Err(AppError::Instance { id, source });
+                },
+                Some(accepting) = self.acceptors.join_next() => if let Ok(Err(error)) = accepting {
+                    return Err(AppError::Listener(error));
+                },
+            }
         }
     }
 
-    fn ended(&mut self, report: Option<Report>) -> Result<(), AppError> {
-        self.started = self.started.saturating_sub(1);
-        let Some((id, result)) = report else { return Ok(()) };
-        self.live.get_mut(&id).into_iter().for_each(|live| live.over = true);
-        result.map_err(|source| AppError::Instance { id, source })
-    }
-
-    fn nodes_left(&self) -> usize {
-        self.live.values().filter(|live| !is_gate(live.record.kind) && !live.over).count()
-    }
-
-    /// Stops everything: tells the cluster, then the gates, then the nodes.
-    ///
-    /// # Errors
-    /// The first error of an instance.
-    pub(super) async fn stop(&mut self) -> Result<(), AppError> {
-        self.acceptors.shutdown().await;
-        for Live { cluster, record, .. } in self.live.values_mut() {
-            record.state = State::Hang;
-            if let Err(error) = cluster.registry().join(record).await {
-                tracing::warn!(id = %record.id, %error, "the stop could not be announced");
-            }
-        }
-        self.doors.clear();
-        self.threads.clear(); // a thread ends with its last instance
-        self.stop_gates.send(true);
-        let mut result = Ok(());
-        while self.started > self.nodes_left() {
-            let report = self.ended.recv().await;
-            result = result.and(self.ended(report));
-        }
-        self.stop_nodes.send(true);
-        while self.started > 0 {
-            let report = self.ended.recv().await;
-            result = result.and(self.ended(report));
-        }
-        self.renewing.shutdown().await;
-        for (id, Live { cluster, record, incarnation, .. }) in &self.live {
-            let life = incarnation.watch().current();
-            if let Err(error) = cluster.locator().close(id, life).await {
-                tracing::warn!(%id, %error, "the locator did not take the end; it will time out");
-            }
-            if let Err(error) = cluster.registry().leave(id, record.kind).await {
-                tracing::warn!(%id, %error, "the registry did not take the end; it will time out");
-            }
-        }
+    /// Writes down that an instance has ended.
+    pub(super) fn ended(&mut self, (entry, result): Report) -> Result<(), InstanceError> {
+        let state = if result.is_ok() { InstanceState::Ended } else { InstanceState::Failed };
+        entry.set_state(state);
+        let live = self.live.iter_mut().find(|live| Arc::ptr_eq(&live.entry, &entry));
+        live.into_iter().for_each(|live| live.over = true);
         result
     }
 }

@@ -7,7 +7,7 @@ use super::{
     sessions::Session,
     stats::{Stats, bump},
 };
-use crate::instance::{InstanceError, Ties};
+use crate::instance::{InstanceError, Left, Progress, Stop, Ties, told_to_end};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -21,6 +21,7 @@ use tokio::{
 use yumen_core::{
     cluster::{Instance, State},
     locator::Place,
+    watch::Watch,
 };
 use yumen_mesh::{Links, Neighbours, Receive};
 use yumen_net::{
@@ -37,6 +38,8 @@ use yumen_proto::{
 const ARRIVALS_MAX: usize = 64;
 /// How often a draining gate looks whether it is done.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
+/// Ticks in which a goodbye is written when there is no time left.
+const GOODBYE_TICKS: u32 = 5;
 
 /// Runs one gate instance until it is told to stop and has drained.
 ///
@@ -49,6 +52,7 @@ pub(super) async fn run(
     (plan, inbox): (Arc<Plan>, mpsc::Receiver<Ask>),
 ) -> Result<(), InstanceError> {
     let Ties { id, cluster, backend, incarnation, nodes, mut stop, ready, door, .. } = ties;
+    let progress = ties.progress;
     let links = Links::open(&env, &id, Kind::Gate, cluster.board(), &neighbours)
         .map_err(|_| InstanceError::DuplicateId(id.clone()))?;
     let mut record = Instance::new(id.clone(), Kind::Gate, "");
@@ -98,15 +102,16 @@ pub(super) async fn run(
             let result = tokio::select! {
                 biased;
                 () = env.spawn.crashed() => Err(InstanceError::Crashed),
-                () = async { while !stop.current() && stop.changed().await {} } => Ok(()),
+                () = told_to_end(&mut stop) => Ok(()),
             };
             admitting.iter().for_each(AbortHandle::abort);
             result
         }
     };
-    if result.is_ok() {
-        hall.drain().await;
-    }
+    let result = match result {
+        Ok(()) => hall.drain(&mut stop, &progress).await,
+        failed => failed,
+    };
     links.close();
     env.spawn.abort_all();
     env.spawn.idle().await;
@@ -166,28 +171,49 @@ impl Hall {
         }
     }
 
-    /// Refuses new messages, waits for those in flight, says goodbye to every client.
-    async fn drain(&self) {
+    /// Refuses new messages, waits for those in flight, says goodbye to every client. A client that
+    /// does not leave is dropped when the time is over.
+    async fn drain(
+        &self,
+        stop: &mut Watch<Stop>,
+        progress: &Progress,
+    ) -> Result<(), InstanceError> {
         self.stopping.set(true);
         self.record.borrow_mut().state = State::Hang;
-        let ticks = self.plan.drain_max.as_millis().checked_div(DRAIN_TICK.as_millis());
+        let max = stop.current().drain_max(self.plan.drain_max);
+        let ticks = max.as_millis().checked_div(DRAIN_TICK.as_millis());
         let mut ticks = u32::try_from(ticks.unwrap_or(0)).unwrap_or(u32::MAX);
-        let mut said_goodbye = false;
-        loop {
-            if !said_goodbye && (self.in_flight.get() == 0 || ticks == 0) {
-                said_goodbye = true;
-                self.driver.close_all(CloseReason::Shutdown, "the gate is stopping");
-            }
-            if self.driver.is_empty() || ticks == 0 {
-                break;
-            }
-            ticks = ticks.saturating_sub(1);
-            self.env.clock.sleep(DRAIN_TICK).await;
+        while self.in_flight.get() > 0 && ticks > 0 && stop.current() != Stop::Now {
+            self.tick(&mut ticks, progress).await;
         }
+        // Read before the goodbye: a session that leaves takes what it had in flight with it.
+        let in_flight = self.in_flight.get();
+        self.driver.close_all(CloseReason::Shutdown, "the gate is stopping");
+        ticks = ticks.max(GOODBYE_TICKS);
+        while !self.driver.is_empty() && ticks > 0 {
+            if stop.current() == Stop::Now {
+                ticks = ticks.min(GOODBYE_TICKS);
+            }
+            self.tick(&mut ticks, progress).await;
+        }
+        let left = Left { in_flight, ..self.left_over() };
         for conn in self.driver.ids() {
             self.driver.close_now(conn, CloseReason::Shutdown);
         }
         // The hub reports what ended, and nodes hear of it, in its next turn.
         self.env.clock.sleep(DRAIN_TICK).await;
+        progress.set(Left::default());
+        if left.is_nothing() { Ok(()) } else { Err(InstanceError::Undrained(left)) }
+    }
+
+    async fn tick(&self, ticks: &mut u32, progress: &Progress) {
+        progress.set(self.left_over());
+        *ticks = ticks.saturating_sub(1);
+        self.env.clock.sleep(DRAIN_TICK).await;
+    }
+
+    fn left_over(&self) -> Left {
+        let sessions = u64::try_from(self.driver.len()).unwrap_or(u64::MAX);
+        Left { sessions, in_flight: self.in_flight.get(), handlers: 0 }
     }
 }

@@ -167,6 +167,11 @@ impl<S: 'static> Dispatch<S> {
         }
     }
 
+    /// Handlers that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+
     fn drop_held(&self, count: usize) {
         self.hub.stats.held_dropped.add(u64::try_from(count).unwrap_or(u64::MAX));
     }

@@ -6,7 +6,7 @@
 use crate::{
     backend::Backend,
     cluster::Cluster,
-    instance::{InstanceError, Launch, Ties},
+    instance::{InstanceError, Launch, Left, Progress, Stop, Ties, told_to_end},
     node::{
         clients::Clients,
         dispatch::{Bounds, Dispatch},
@@ -52,6 +52,9 @@ pub struct Place {
     /// The instance's time.
     pub clock: Clock,
 }
+
+/// How often an instance that hangs writes down what it has left.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How other threads reach the instance.
 pub(crate) type Door = (NodeHandle, Inbox);
@@ -149,7 +152,7 @@ async fn serve<S: 'static>(
     plan: Arc<Plan<S>>,
     (handle, inbox): Door,
 ) -> Result<(), InstanceError> {
-    let (ready, mut stop) = (ties.ready, ties.stop);
+    let (ready, mut stop, progress) = (ties.ready, ties.stop, ties.progress);
     let publish = publisher(env, &ties.cluster, &ties.backend, &ties.id, &plan);
     let uplink: Rc<dyn Uplink> = Rc::new(Rc::clone(links));
     let locator = Arc::clone(ties.cluster.locator());
@@ -171,27 +174,19 @@ async fn serve<S: 'static>(
     let locations = Rc::clone(&instance.hub.locations);
     env.spawn.local(async move { locations.follow().await });
     env.spawn.local(inbox.serve(Rc::clone(&instance.hub)));
+    let (this, follow, report) = (Rc::clone(&instance), stop.clone(), Arc::clone(&progress));
+    env.spawn.local(async move { this.report(follow, &report).await });
     let result = tokio::select! {
         biased;
         () = env.spawn.crashed() => return Err(InstanceError::Crashed),
-        () = stopped(&mut stop) => Ok(()),
+        () = told_to_end(&mut stop) => Ok(()),
         result = async {
             instance.hooks(&plan.on_start).await;
             let _nobody_asked = ready.send(plan.record(&instance.hub.id));
             std::future::pending().await
         } => result,
     };
-    instance.state_now.set(State::Hang);
-    tokio::select! {
-        biased;
-        () = async {
-            instance.hooks(&plan.on_stop).await;
-            instance.dispatch.idle().await;
-        } => {}
-        () = env.clock.sleep(plan.drain_max) => {}
-    }
-    instance.on_batch_end();
-    result
+    instance.drain(&plan, &mut stop, &progress).await.and(result)
 }
 
 /// Tells the cluster a state that somebody has set.
@@ -215,14 +210,6 @@ fn publisher<S: 'static>(
             }
         });
     })
-}
-
-async fn stopped(stop: &mut Watch<bool>) {
-    while !stop.current() {
-        if !stop.changed().await {
-            return;
-        }
-    }
 }
 
 /// From the links to the handlers.
@@ -270,6 +257,53 @@ impl<S: 'static> Front<S> {
                 tracing::error!(node = %self.hub.id, "a hook panicked");
             }
         }
+    }
+
+    /// From the moment it hangs, writes down how many handlers are left.
+    async fn report(&self, mut stop: Watch<Stop>, progress: &Progress) {
+        while stop.current() == Stop::No && stop.changed().await {}
+        if stop.current() == Stop::No {
+            return; // nobody will ever tell it to stop
+        }
+        self.state_now.set(State::Hang);
+        loop {
+            progress.set(self.left());
+            self.hub.env.clock.sleep(REPORT_INTERVAL).await;
+        }
+    }
+
+    fn left(&self) -> Left {
+        let handlers = u64::try_from(self.dispatch.waiting()).unwrap_or(u64::MAX);
+        Left { handlers, ..Left::default() }
+    }
+
+    /// Runs the stop hooks and lets the handlers finish, as long as there is time.
+    async fn drain(
+        &self,
+        plan: &Plan<S>,
+        stop: &mut Watch<Stop>,
+        progress: &Progress,
+    ) -> Result<(), InstanceError> {
+        self.state_now.set(State::Hang);
+        let max = stop.current().drain_max(plan.drain_max);
+        let hooks_done = Cell::new(false);
+        let done = tokio::select! {
+            biased;
+            () = async {
+                self.hooks(&plan.on_stop).await;
+                hooks_done.set(true);
+                self.dispatch.idle().await;
+            } => true,
+            () = self.hub.env.clock.sleep(max) => false,
+            () = async { while stop.current() != Stop::Now && stop.changed().await {} } => false,
+        };
+        self.on_batch_end();
+        let mut left = self.left();
+        if !hooks_done.get() {
+            left.handlers = left.handlers.saturating_add(1);
+        }
+        progress.set(left);
+        if done { Ok(()) } else { Err(InstanceError::Undrained(left)) }
     }
 
     /// A packet of a client, or of another node.

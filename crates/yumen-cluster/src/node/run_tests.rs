@@ -35,7 +35,7 @@ struct Stage {
     neighbours: Rc<Neighbours>,
     gate: Rc<Gate>,
     links: Rc<Links>,
-    stop: WatchSender<bool>,
+    stop: WatchSender<Stop>,
 }
 
 impl Stage {
@@ -54,7 +54,7 @@ impl Stage {
         let links = Links::open(&env, &id, Kind::Gate, cluster.board(), &neighbours).unwrap();
         let gate = Rc::new(Gate::default());
         links.start(Rc::clone(&gate) as Rc<dyn Receive>);
-        Self { env, cluster, neighbours, gate, links, stop: WatchSender::new(false) }
+        Self { env, cluster, neighbours, gate, links, stop: WatchSender::new(Stop::No) }
     }
 
     /// Starts the only instance of `node`.
@@ -73,6 +73,8 @@ impl Stage {
             gates: Watch::fixed([].into()),
             nodes: Watch::fixed([].into()),
             stop: self.stop.watch(),
+            progress: Arc::default(),
+            settings: Watch::fixed(Arc::default()),
             ready,
             workers: None,
             door: None,
@@ -142,7 +144,7 @@ fn an_instance_serves_and_finishes_its_work_before_it_stops() {
         let stats = handle.stats().await.unwrap();
         assert!(stats.contains(&("replies", 1)) && stats.contains(&("panics", 1)), "{stats:?}");
         stage.send(3, b"");
-        stage.stop.send(true);
+        stage.stop.send(Stop::Drain { max: None });
         ended.await.unwrap().unwrap();
         assert_eq!(stage.told(), [r#""done""#, "consumed"], "w36: and the hook hung nothing");
     });
@@ -162,8 +164,11 @@ fn a_handler_that_never_ends_delays_the_stop_no_longer_than_the_limit() {
         serves.await.unwrap();
         stage.send(1, b"");
         let before = stage.env.clock.now().mono;
-        stage.stop.send(true);
-        ended.await.unwrap().unwrap();
+        stage.stop.send(Stop::Drain { max: None });
+        let Err(InstanceError::Undrained(left)) = ended.await.unwrap() else {
+            panic!("work was left")
+        };
+        assert_eq!((left.handlers, left.sessions), (1, 0));
         assert_eq!(stage.env.clock.now().mono - before, Duration::from_secs(3));
     });
 }
