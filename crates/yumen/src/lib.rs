@@ -38,6 +38,10 @@ pub mod prelude {
     pub use yumen_cluster::gate::Ws;
     #[cfg(feature = "json")]
     pub use yumen_cluster::node::{Msg, Valid};
+    #[cfg(feature = "msgpack")]
+    pub use yumen_cluster::node::{PackMsg, ValidPack};
+    #[cfg(feature = "protobuf")]
+    pub use yumen_cluster::node::{ProtoMsg, ValidProto};
     pub use yumen_cluster::{
         app::App,
         cluster::Cluster,
