@@ -85,7 +85,8 @@ fn the_default_settings_say_what_an_empty_file_means() {
     let mut settings = Settings::read(shipped("default")).unwrap();
     assert_eq!(settings.tcp.addr.take().as_deref(), Some("127.0.0.1:3553"));
     assert_eq!(settings.ws.addr.take().as_deref(), Some("127.0.0.1:3653"));
-    assert_eq!(settings, Settings::default());
+    let Settings { packet, tcp, ws, .. } = Settings::default();
+    assert_eq!((settings.packet, settings.tcp, settings.ws), (packet, tcp, ws));
     let text = std::fs::read_to_string(shipped("default").join("etc.toml")).unwrap();
     for key in [
         "byteOrder",
