@@ -7,11 +7,7 @@
 
 use clap::Parser;
 use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
-use yumen::{
-    node::IntoReply,
-    prelude::*,
-    settings::{PacketSettings, Settings},
-};
+use yumen::{node::IntoReply, prelude::*, settings::Settings};
 
 #[cfg(test)]
 #[path = "../client.rs"]
@@ -82,11 +78,15 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 /// Binds the listeners; what the command line says wins over the file.
 fn server(arguments: &Arguments, settings: &Settings) -> Result<(Gate, Node), BuildError> {
-    let choose = |flag: &Option<String>, file: &Option<String>, default: &str| {
-        flag.as_ref().or(file.as_ref()).map_or_else(|| default.to_owned(), Clone::clone)
+    let (tcp_settings, ws_settings) = (&settings.network.tcp.server, &settings.network.ws.server);
+    let choose = |flag: &Option<String>, key: &str, file: &str, default: &str| {
+        let written = if settings.is_set(key) { file } else { default };
+        flag.clone().unwrap_or_else(|| written.to_owned())
     };
-    let tcp = choose(&arguments.tcp, &settings.tcp.addr, "127.0.0.1:3553");
-    let ws = choose(&arguments.ws, &settings.ws.addr, "127.0.0.1:3653");
+    let tcp = "etc.network.tcp.server.addr";
+    let tcp = choose(&arguments.tcp, tcp, &tcp_settings.addr, "127.0.0.1:3553");
+    let ws = "etc.network.ws.server.addr";
+    let ws = choose(&arguments.ws, ws, &ws_settings.addr, "127.0.0.1:3653");
     let layout = settings.packet.layout();
     let cluster = Cluster::in_process();
     let node = Node::builder(&cluster, "echo", |_| ())
@@ -97,17 +97,17 @@ fn server(arguments: &Arguments, settings: &Settings) -> Result<(Gate, Node), Bu
         .layout(layout)
         // A few of the largest replies may wait for a client.
         .backlog_max(layout.packet_max().saturating_mul(4).max(1024 * 1024))
-        .listen(Tcp::with(tcp, &settings.tcp))
-        .listen(Ws::with(ws, &settings.ws))
+        .listen(Tcp::with(tcp, tcp_settings))
+        .listen(Ws::with(ws, ws_settings))
         .build()?;
     Ok((gate, node))
 }
 
 /// Where it listens, and a line to try from another terminal.
 fn introduction(tcp: SocketAddr, ws: SocketAddr, settings: &Settings) -> String {
-    let PacketSettings { order, route, seq, body_max, .. } = settings.packet;
+    let Layout { order, route, seq, body_max, .. } = settings.packet.layout();
     let (route, seq) = (route.bytes(), seq.map_or(0, Width::bytes));
-    let path = &settings.ws.path;
+    let path = &settings.network.ws.server.path;
     let mut line = format!(
         "cargo run --release -- bench echo --connect {} --route-bytes {route} --seq-bytes {seq}",
         reachable(tcp)

@@ -26,7 +26,7 @@ fn try_both(settings: &Settings, widths: (usize, usize), body: &str) {
     let server = start(settings);
     let echoed = packet(widths, 1, 9, body);
     over_tcp(&mut connect(server.tcp), &echoed, std::slice::from_ref(&echoed));
-    let (mut socket, _) = connect_ws(server.ws, &settings.ws.path).unwrap();
+    let (mut socket, _) = connect_ws(server.ws, &settings.network.ws.server.path).unwrap();
     over_ws(&mut socket, &echoed, std::slice::from_ref(&echoed));
     server.stop();
 }
@@ -46,7 +46,9 @@ fn the_widths_of_the_settings_are_on_the_wire() {
 fn the_bench_settings_carry_large_messages_and_no_heartbeats() {
     let settings = Settings::read(shipped("bench")).unwrap();
     assert!(settings.notes.is_empty());
-    for heartbeat in [settings.tcp.heartbeat, settings.ws.heartbeat] {
+    for heartbeat in
+        [settings.network.tcp.server.heartbeat(), settings.network.ws.server.heartbeat()]
+    {
         assert_eq!(heartbeat.idle_max(), None);
     }
     try_both(&settings, (4, 4), &format!(r#"{{"message":"{}"}}"#, "x".repeat(99_000)));
@@ -82,11 +84,14 @@ fn connections_beyond_the_settings_are_closed() {
 
 #[test]
 fn the_default_settings_say_what_an_empty_file_means() {
-    let mut settings = Settings::read(shipped("default")).unwrap();
-    assert_eq!(settings.tcp.addr.take().as_deref(), Some("127.0.0.1:3553"));
-    assert_eq!(settings.ws.addr.take().as_deref(), Some("127.0.0.1:3653"));
-    let Settings { packet, tcp, ws, .. } = Settings::default();
-    assert_eq!((settings.packet, settings.tcp, settings.ws), (packet, tcp, ws));
+    let settings = Settings::read(shipped("default")).unwrap();
+    let changes = Settings::default().changed(&settings);
+    let changes: Vec<_> = changes.iter().map(|c| (c.key, c.to.as_str())).collect();
+    let addresses = [
+        ("etc.network.tcp.server.addr", "\"127.0.0.1:3553\""),
+        ("etc.network.ws.server.addr", "\"127.0.0.1:3653\""),
+    ];
+    assert_eq!(changes, addresses);
     let text = std::fs::read_to_string(shipped("default").join("etc.toml")).unwrap();
     for key in [
         "byteOrder",

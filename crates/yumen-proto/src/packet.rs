@@ -35,11 +35,12 @@ pub enum ByteOrder {
 }
 
 /// Width of a signed integer field on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Width {
     /// One byte.
     One,
-    /// Two bytes.
+    /// Two bytes. The default.
+    #[default]
     Two,
     /// Four bytes.
     Four,

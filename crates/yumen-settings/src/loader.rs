@@ -123,7 +123,7 @@ impl Loader {
 
     /// What all sources have written, before anybody asks what it means.
     fn gather(&self) -> Gathered {
-        let environment = Environment::read(&self.env, &crate::known_keys());
+        let environment = Environment::read(&self.env, &crate::settings::known_keys());
         let mut gathered = self.files(&environment);
         gathered.problems.extend(environment.problems);
         gathered.notes.extend(environment.notes);
@@ -206,7 +206,7 @@ impl Tree {
     fn full_key(&self, key: &str) -> String {
         let (first, rest) = key.split_once('.').unwrap_or((key, ""));
         let is_file = first == STEM || self.files().any(|(stem, _)| stem == first);
-        if is_file && !rest.is_empty() && !crate::is_own(first) {
+        if is_file && !rest.is_empty() && !crate::settings::is_own(first) {
             key.to_owned()
         } else {
             format!("{STEM}.{key}")

@@ -1,166 +1,207 @@
-//! One table of a settings file while it is read: typed values out, problems and notes in.
+//! Reads what was written into typed values, and says everything that is wrong with it at once.
 //!
-//! Each method names the key it reads, and what no method has asked for is refused at the end, so a
-//! key is known exactly if something reads it. A value of the wrong kind is a problem and reads as
-//! absent.
+//! A value that is wrong is a problem and reads as its default, so that reading goes on; whoever asks
+//! gets the problems and never such a value. Values of secret keys are in no text made here.
 
-use crate::{Note, Problem, tree::Origin, value};
-use std::{fmt::Display, path::Path, time::Duration};
-use toml::{Table, Value};
+use crate::{
+    Note, Problem,
+    form::{Form, kind, quoted},
+    key::{Key, Standing},
+    nearest,
+    tree::{Node, Origin, Tree, Value},
+};
+use std::fmt::Display;
 
-/// What was found while a file was read.
-#[derive(Debug)]
-pub(crate) struct Report {
-    origin: Origin,
+/// The default of a key; that of its form if the table is wrong, which a test would tell.
+pub(crate) fn default_of<T: Form>(default: &Value) -> T {
+    T::read(default).map(|read| read.value).unwrap_or_default()
+}
+
+/// What is known, what was written, and what was found while it was read.
+pub(crate) struct Reader<'a> {
+    tree: &'a Tree,
+    keys: &'a [Key],
     pub(crate) problems: Vec<Problem>,
     pub(crate) notes: Vec<Note>,
 }
 
-impl Report {
-    pub(crate) fn new(file: &Path) -> Self {
-        Self { origin: Origin::File(file.into()), problems: Vec::new(), notes: Vec::new() }
+impl<'a> Reader<'a> {
+    pub(crate) fn new(tree: &'a Tree, keys: &'a [Key], notes: Vec<Note>) -> Self {
+        Self { tree, keys, problems: Vec::new(), notes }
     }
 
-    fn problem(&mut self, key: String, what: String) {
-        self.problems.push(Problem::new(Some(self.origin.clone()), key, what));
+    /// The value of the key `name`, or its default.
+    pub(crate) fn value<T: Form>(&mut self, name: &str) -> T {
+        let Some(key) = self.keys.iter().find(|key| key.name == name) else {
+            return T::default();
+        };
+        let default = || default_of(&(key.default)());
+        let Some(node) = self.tree.get(name) else { return default() };
+        let read = self.read(key, node);
+        self.standing(key, node);
+        read.unwrap_or_else(default)
     }
-}
 
-/// One table, which may be missing.
-pub(crate) struct Section<'a> {
-    path: &'static str,
-    table: Option<&'a Table>,
-    known: Vec<&'static str>,
-    report: &'a mut Report,
-}
+    fn read<T: Form>(&mut self, key: &Key, node: &Node) -> Option<T> {
+        if let Some((least, most)) = key.range
+            && let Some(amount) = T::amount(&node.value)
+            && (amount < least.into() || amount > most.into())
+        {
+            if key.below_is_default && amount < least.into() {
+                let what = format_args!("{amount} counts as not given, as it does for due");
+                self.note(key, node, what);
+            } else {
+                self.refuse(key, node, format_args!("it must be {}", key.range_text()));
+            }
+            return None;
+        }
+        let Some(read) = T::read(&node.value) else {
+            self.refuse(key, node, format_args!("it must be {}", key.wanted));
+            return None;
+        };
+        if let Value::Text(text) = &node.value {
+            self.check(key, node, text.trim());
+        }
+        if let Some(note) = read.note {
+            self.note(key, node, note);
+        }
+        Some(read.value)
+    }
 
-impl<'a> Section<'a> {
-    /// The table under `path`, whose parts are separated by dots.
-    pub(crate) fn at(root: &'a Table, path: &'static str, report: &'a mut Report) -> Self {
-        let mut table = Some(root);
-        for part in path.split('.') {
-            let inner = table.and_then(|table| table.get(part));
-            if let Some(other) = inner.filter(|inner| !inner.is_table()) {
-                let what = format!("is {}; it must be a table", kind(other));
-                // `network = 1` is met once for each section below it, and said once.
-                if report.problems.iter().all(|problem| problem.key != part) {
-                    report.problem(part.to_owned(), what);
+    /// What the table asks of a text.
+    fn check(&mut self, key: &Key, node: &Node, text: &str) {
+        if !key.words.is_empty() && !key.words.contains(&text) {
+            let near = nearest::of(text, key.words.iter().copied());
+            let near = near.map(|near| format!("; did you mean {}?", quoted(near)));
+            let what =
+                format_args!("it must be one of {}{}", key.range_text(), near.unwrap_or_default());
+            self.refuse(key, node, what);
+        }
+        if let Some(Err(what)) = key.check.map(|check| check(text)) {
+            self.refuse(key, node, what);
+        }
+    }
+
+    /// Says what becomes of a key that has no effect, if it was set to something else than its default.
+    fn standing(&mut self, key: &Key, node: &Node) {
+        let changed = (key.show)(&node.value) != (key.show)(&(key.default)());
+        match key.standing {
+            Standing::Live | Standing::Start | Standing::Dead => {}
+            Standing::Refused(instead) => {
+                if node.value != Value::Text(String::new()) {
+                    self.problem(key, node, format_args!("not honoured yet; {instead}"));
                 }
             }
-            table = inner.and_then(Value::as_table);
-        }
-        Self { path, table, known: Vec::new(), report }
-    }
-
-    fn value(&mut self, key: &'static str) -> Option<&'a Value> {
-        self.known.push(key);
-        self.table?.get(key)
-    }
-
-    /// Something is wrong with `key`.
-    pub(crate) fn problem(&mut self, key: &str, what: impl Display) {
-        self.report.problem(format!("{}.{key}", self.path), what.to_string());
-    }
-
-    /// Something about `key` is worth saying.
-    pub(crate) fn note(&mut self, key: &str, what: impl Display) {
-        let (origin, key) = (self.report.origin.clone(), format!("{}.{key}", self.path));
-        self.report.notes.push(Note::new(Some(origin), key, what.to_string()));
-    }
-
-    fn wrong<T>(&mut self, key: &str, value: &Value, wanted: &str) -> Option<T> {
-        self.problem(key, format_args!("is {}; it must be {wanted}", kind(value)));
-        None
-    }
-
-    /// A text.
-    pub(crate) fn text(&mut self, key: &'static str) -> Option<&'a str> {
-        let value = self.value(key)?;
-        value.as_str().or_else(|| self.wrong(key, value, "a text"))
-    }
-
-    /// A list of texts.
-    pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
-        let value = self.value(key)?;
-        let texts = value.as_array().and_then(|list| {
-            list.iter().map(|text| text.as_str().map(str::to_owned)).collect::<Option<_>>()
-        });
-        texts.or_else(|| self.wrong(key, value, "a list of texts"))
-    }
-
-    /// A whole number, which may stand in a text.
-    pub(crate) fn number(&mut self, key: &'static str) -> Option<i64> {
-        let value = self.value(key)?;
-        let number = value.as_integer().or_else(|| value.as_str()?.parse().ok());
-        number.or_else(|| self.wrong(key, value, "a whole number"))
-    }
-
-    /// Bytes: a number, or a text such as `4M`.
-    pub(crate) fn size(&mut self, key: &'static str) -> Option<u64> {
-        let value = self.value(key)?;
-        let bytes = value.as_integer().and_then(|bytes| u64::try_from(bytes).ok());
-        let bytes = bytes.or_else(|| value::size(value.as_str()?));
-        bytes.or_else(|| self.wrong(key, value, "a number of bytes, or a text such as \"4M\""))
-    }
-
-    /// A duration: a text such as `10s`, or a number of nanoseconds. What is below zero is zero, and
-    /// so is a text that names no duration, as it is for due; that is noted.
-    pub(crate) fn duration(&mut self, key: &'static str) -> Option<Duration> {
-        let value = self.value(key)?;
-        if let Some(ns) = value.as_integer() {
-            return Some(Duration::from_nanos(u64::try_from(ns).unwrap_or(0)));
-        }
-        let Some(text) = value.as_str() else {
-            return self.wrong(key, value, "a text such as \"10s\", or a number of nanoseconds");
-        };
-        let duration = value::duration(text);
-        if duration.is_none() {
-            let what = "names no duration and counts as 0, as it does for due; write \"10s\"";
-            self.note(key, format_args!("{text:?} {what}"));
-        }
-        Some(duration.unwrap_or_default())
-    }
-
-    /// A boolean, or a text or number that stands for one.
-    pub(crate) fn truth(&mut self, key: &'static str) -> Option<bool> {
-        let value = self.value(key)?;
-        let number = value.as_integer().map(|number| number != 0);
-        let truth = value.as_bool().or(number).or_else(|| value.as_str().map(value::truth));
-        truth.or_else(|| self.wrong(key, value, "true or false"))
-    }
-
-    /// Accepts `key` and notes that it has no effect.
-    pub(crate) fn unused(&mut self, key: &'static str, why: &str) {
-        if self.value(key).is_some() {
-            self.note(key, format_args!("not used: {why}"));
+            Standing::NotYet(_) | Standing::NoEffect(_) => {
+                if changed {
+                    self.note(key, node, key.standing.text());
+                }
+            }
         }
     }
 
-    /// Refuses `key` unless it is an empty text: going on without it would be less safe than asked for.
-    pub(crate) fn not_yet(&mut self, key: &'static str, instead: &str) {
-        if self.value(key).is_some_and(|value| value.as_str() != Some("")) {
-            self.problem(key, format_args!("not honoured yet; {instead}"));
+    /// The value of `key` is wrong; it is shown unless it is a secret.
+    fn refuse(&mut self, key: &Key, node: &Node, what: impl Display) {
+        if key.secret {
+            self.problem(key, node, what);
+        } else {
+            self.problem(key, node, format_args!("is {}; {what}", kind(&node.value)));
         }
     }
 
-    /// Refuses every key that nothing has read.
-    pub(crate) fn finish(self) {
-        let Self { path, table: Some(table), known, report } = self else { return };
-        for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-            let what = format!("unknown key; [{path}] has {}", known.join(", "));
-            report.problem(format!("{path}.{key}"), what);
+    fn problem(&mut self, key: &Key, node: &Node, what: impl Display) {
+        self.problem_at(key.path(), &node.origin, what);
+    }
+
+    fn problem_at(&mut self, path: &str, origin: &Origin, what: impl Display) {
+        self.problems.push(Problem::new(Some(origin.clone()), path, what.to_string()));
+    }
+
+    /// Something is to be said of `key`. What is said of several keys is said once.
+    fn note(&mut self, key: &Key, node: &Node, what: impl Display) {
+        let what = what.to_string();
+        let same =
+            |note: &&mut Note| note.what == what && note.origin.as_ref() == Some(&node.origin);
+        if let Some(note) = self.notes.iter_mut().find(same) {
+            note.key.push_str(", ");
+            note.key.push_str(key.path());
+        } else {
+            self.notes.push(Note::new(Some(node.origin.clone()), key.path(), what));
         }
     }
 }
 
-/// What a value is, for a person: itself where it is short.
-fn kind(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("{text:?}"),
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
-            value.to_string()
+/// Keys that are in no table.
+impl Reader<'_> {
+    /// Notes what due reads neither, and refuses what stands in a table of the file `etc` that is
+    /// Yumen's and is no key.
+    pub(crate) fn rest(&mut self) {
+        let tree = self.tree;
+        for key in self.keys.iter().filter(|key| key.standing == Standing::Dead) {
+            if let Some(node) = tree.get(key.name) {
+                self.note(key, node, key.standing.text());
+            }
         }
-        Value::Array(_) => "a list".to_owned(),
-        Value::Table(_) => "a table".to_owned(),
+        let Some(root) = tree.get("etc").and_then(Node::table) else { return };
+        for (name, node) in root {
+            let path = format!("etc.{name}");
+            if self.keys.iter().any(|key| below(key.name, &path)) {
+                self.unknown(&path, node);
+            } else {
+                self.strange(name, node);
+            }
+        }
     }
+
+    /// A table or a value beside all that is known: the user's, unless it is a slip of the pen.
+    fn strange(&mut self, name: &str, node: &Node) {
+        let keys = self.keys;
+        let top = keys.iter().filter_map(|key| key.path().split('.').next());
+        if let Some(near) = nearest::of(name, top) {
+            let what = format!("left to the program: not a name of Yumen's; did you mean {near}?");
+            self.notes.push(Note::new(Some(node.origin.clone()), name, what));
+        }
+    }
+
+    /// Everything unknown at and below `path`.
+    fn unknown(&mut self, path: &str, node: &Node) {
+        if node.value == Value::Null || self.keys.iter().any(|key| key.name == path) {
+            return;
+        }
+        let inside = path.split_once('.').map_or(path, |(_, inside)| inside);
+        if !self.keys.iter().any(|key| below(key.name, path)) {
+            let what = self.unknown_text(path);
+            self.problem_at(inside, &node.origin, what);
+        } else if let Some(table) = node.table() {
+            for (name, inner) in table {
+                self.unknown(&format!("{path}.{name}"), inner);
+            }
+        } else {
+            let what = format!("is {}; it must be a table", kind(&node.value));
+            self.problem_at(inside, &node.origin, what);
+        }
+    }
+
+    /// What to say of an unknown key: the nearest in its table, or else what the table has.
+    fn unknown_text(&self, path: &str) -> String {
+        let (table, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let mut names: Vec<&str> = Vec::new();
+        for key in self.keys.iter().filter(|key| below(key.name, table)) {
+            let rest = key.name.get(table.len().saturating_add(1)..).unwrap_or_default();
+            let next = rest.split('.').next().unwrap_or_default();
+            if key.standing != Standing::Dead && !names.contains(&next) {
+                names.push(next);
+            }
+        }
+        let inside = table.split_once('.').map_or(table, |(_, inside)| inside);
+        match nearest::of(name, names.iter().copied()) {
+            Some(near) => format!("unknown key; did you mean {near}?"),
+            None => format!("unknown key; [{inside}] has {}", names.join(", ")),
+        }
+    }
+}
+
+/// Whether `name` is a key in the table `path`.
+fn below(name: &str, path: &str) -> bool {
+    name == path || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
 }

@@ -117,8 +117,10 @@ impl Tcp {
 
     /// As `settings` describe it, on `addr` whatever they say of that.
     pub fn with(addr: impl Into<String>, settings: &TcpServerSettings) -> Self {
-        let TcpServerSettings { connections_max, heartbeat, login_max, .. } = *settings;
-        Self::on(addr).connections_max(connections_max).heartbeat(heartbeat).login_max(login_max)
+        Self::on(addr)
+            .connections_max(settings.max_conn_num)
+            .heartbeat(settings.heartbeat())
+            .login_max(settings.authorize_timeout)
     }
 }
 
@@ -139,14 +141,12 @@ impl Ws {
 
     /// As `settings` describe it, on `addr` whatever they say of that.
     pub fn with(addr: impl Into<String>, settings: &WsServerSettings) -> Self {
-        let WsServerSettings { path, origins, connections_max, heartbeat, login_max, .. } =
-            settings;
         Self::on(addr)
-            .path(path)
-            .origins(origins)
-            .connections_max(*connections_max)
-            .heartbeat(*heartbeat)
-            .login_max(*login_max)
+            .path(&settings.path)
+            .origins(&settings.origins)
+            .connections_max(settings.max_conn_num)
+            .heartbeat(settings.heartbeat())
+            .login_max(settings.authorize_timeout)
     }
 
     /// Where clients connect: `/` is every path, `/x` exactly that, `/x/` everything below it; all

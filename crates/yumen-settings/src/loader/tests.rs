@@ -165,23 +165,23 @@ fn a_directory_that_was_named_must_exist_and_an_empty_one_is_noted() {
 
 #[test]
 fn environment_beats_files_flags_beat_environment_and_code_beats_all() {
-    let dir = dir(&[("etc.toml", "mode = 'file'\n[game]\nmax = 1"), ("game.toml", "max = 1")]);
+    let dir = dir(&[("etc.toml", "mode = 'debug'\n[game]\nmax = 1"), ("game.toml", "max = 1")]);
     let mut loader = Loader::new().dir(dir.path());
     let mode = |loader: &Loader| {
         let settings = loader.load().unwrap();
         (text(&settings, "etc.mode"), settings.origin("etc.mode").unwrap().to_string())
     };
-    assert_eq!(mode(&loader).0, "file");
-    loader = loader.env([("DUE_MODE", "due")]);
-    assert_eq!(mode(&loader), ("due".to_owned(), "environment DUE_MODE".to_owned()));
-    loader = loader.env([("YUMEN_MODE", "env")]);
-    assert_eq!(mode(&loader), ("env".to_owned(), "environment YUMEN_MODE".to_owned()));
-    loader = loader.flag("mode", "flag");
-    assert_eq!(mode(&loader), ("flag".to_owned(), "flag --mode".to_owned()));
-    loader = loader.flag("set", "mode=set");
-    assert_eq!(mode(&loader), ("set".to_owned(), "flag --set".to_owned()));
-    loader = loader.code("mode", "code");
-    assert_eq!(mode(&loader), ("code".to_owned(), "code".to_owned()));
+    assert_eq!(mode(&loader).0, "debug");
+    loader = loader.env([("DUE_MODE", "test")]);
+    assert_eq!(mode(&loader), ("test".to_owned(), "environment DUE_MODE".to_owned()));
+    loader = loader.env([("YUMEN_MODE", "release")]);
+    assert_eq!(mode(&loader), ("release".to_owned(), "environment YUMEN_MODE".to_owned()));
+    loader = loader.flag("mode", "debug");
+    assert_eq!(mode(&loader), ("debug".to_owned(), "flag --mode".to_owned()));
+    loader = loader.flag("set", "mode=test");
+    assert_eq!(mode(&loader), ("test".to_owned(), "flag --set".to_owned()));
+    loader = loader.code("mode", "release");
+    assert_eq!(mode(&loader), ("release".to_owned(), "code".to_owned()));
 }
 
 #[test]

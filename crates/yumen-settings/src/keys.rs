@@ -1,0 +1,54 @@
+//! All keys, in tables, one file per group of sections.
+//!
+//! To add a key: a row in the table of its section, and a row in `tests/data/keys.tsv`. To add a
+//! section: its table, a field in the struct above it, and nothing else.
+
+pub mod cluster;
+
+pub mod general;
+
+pub mod log;
+pub mod network;
+pub mod packet;
+
+pub mod yumen;
+
+use crate::{
+    form::{Form, Read},
+    key::{Key, Standing},
+    tree::Value,
+};
+
+/// Why keys of connections between instances have no effect.
+const LINKS: &str = "instances of different processes do not reach each other yet";
+
+/// A value about which nothing is known, for a key that nobody reads.
+#[derive(Default)]
+struct Anything;
+
+impl Form for Anything {
+    const NAME: &'static str = "anything";
+    const WANTED: &'static str = "anything";
+
+    fn read(value: &Value) -> Option<Read<Self>> {
+        let _whatever_it_is = value;
+        Some(Read::new(Self))
+    }
+
+    fn show(&self) -> String {
+        String::new()
+    }
+}
+
+/// A key, or a table with all in it, that due's documents show and its code does not read.
+pub(crate) const fn dead(name: &'static str) -> Key {
+    let doc = "In due's documents, and read by nothing.";
+    Key::new::<Anything>(name, doc, || Value::Null, Standing::Dead)
+}
+
+/// Refuses what is no `host:port`.
+fn addr(text: &str) -> Result<(), String> {
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let wanted = "it must be \"host:port\"; \":3553\" is every interface, port 0 any free port";
+    port.map(|_| ()).ok_or_else(|| wanted.to_owned())
+}

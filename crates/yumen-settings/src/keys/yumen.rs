@@ -1,0 +1,107 @@
+//! Yumen's own keys, which due does not have: `yumen.*`.
+
+use super::addr;
+use crate::{
+    form::{Bytes, Secret},
+    key::{
+        Standing::{Live, Start},
+        section,
+    },
+};
+use std::{collections::BTreeMap, time::Duration};
+
+section! {
+    /// Yumen's own settings: `yumen.*`.
+    YumenSettings "etc.yumen" {}
+    tables {
+        /// The HTTP interface for operators: `yumen.admin.*`.
+        admin: YumenAdminSettings;
+        /// The program as a whole: `yumen.app.*`.
+        app: YumenAppSettings;
+        /// Gates: `yumen.gate.*`.
+        gate: YumenGateSettings;
+        /// Nodes: `yumen.node.*`.
+        node: YumenNodeSettings;
+        /// Log lines: `yumen.log.*`.
+        log: YumenLogSettings;
+    }
+}
+
+fn addr_or_off(text: &str) -> Result<(), String> {
+    if text.is_empty() { Ok(()) } else { addr(text) }
+}
+
+section! {
+    /// The HTTP interface for operators: `yumen.admin.*`.
+    YumenAdminSettings "etc.yumen.admin" {
+        /// Where it listens, as `127.0.0.1:3900`. Empty: it is off. Without a token only an address of
+        /// this machine is accepted.
+        addr "addr": String = "", Start => check(addr_or_off);
+        /// What every request has to carry as `Authorization: Bearer …`. Empty: nothing.
+        token "token": Secret = "", Start;
+        /// Labels that are added to every metric.
+        labels "labels": BTreeMap<String, String> = {}, Start;
+    }
+}
+
+section! {
+    /// The program as a whole: `yumen.app.*`.
+    YumenAppSettings "etc.yumen.app" {
+        /// An instance that does not answer for so long is warned about.
+        stall_warn "stallWarn": Duration = "1s", Start => least(1_000_000);
+        /// An instance that does not answer for so long fails the health check.
+        stall_max "stallMax": Duration = "10s", Start => least(1_000_000);
+    }
+}
+
+section! {
+    /// Gates: `yumen.gate.*`.
+    YumenGateSettings "etc.yumen.gate" {
+        /// How many gates this process runs, each on a thread of its own.
+        instances "instances": u16 = 1, Start => range(1, 1024);
+        /// What happens when a user logs in a second time: the older connection is closed (`kick`), or
+        /// stays open without a user (`displace`, as with due), or the newer login is refused
+        /// (`refuse`).
+        duplicate_login "duplicateLogin": String = "kick", Start
+            => words(&["kick", "displace", "refuse"]);
+        /// Most bytes of one session's messages on their way to nodes; then it is not read.
+        in_flight_max "inFlightMax": Bytes = "256K", Start => range(1, 0xffff_ffff);
+        /// Most messages of one session each second; 0 is no limit.
+        messages_per_second_max "messagesPerSecondMax": u32 = 0, Live => range(0, 0xffff_ffff);
+        /// Most connections of one address; 0 is no limit.
+        per_address_max "perAddressMax": usize = 0, Live => least(0);
+        /// Most bytes that wait for one client; then it is closed.
+        backlog_max "backlogMax": Bytes = "1M", Start => least(1);
+        /// Longest time in which a client takes none of its bytes; then it is closed.
+        write_stall_max "writeStallMax": Duration = "10s", Start => least(1_000_000);
+        /// Longest time for draining at the end, before what is left is closed.
+        drain_max "drainMax": Duration = "10s", Start;
+    }
+}
+
+section! {
+    /// Nodes: `yumen.node.*`.
+    YumenNodeSettings "etc.yumen.node" {
+        /// How many nodes this process runs, each on a thread of its own.
+        instances "instances": u16 = 1, Start => range(1, 1024);
+        /// Most bytes of messages that wait behind a handler of the same connection; then the answer is
+        /// that the node is busy.
+        held_max "heldMax": Bytes = "1M", Start => least(1);
+        /// Most handlers that wait at once; then the answer is that the node is busy.
+        waiting_max "waitingMax": usize = 65536, Start => least(1);
+        /// A handler that holds its thread for so long is counted as slow; 0 counts none.
+        slow_min "slowMin": Duration = "10ms", Start;
+        /// Most bytes of calls from other threads that wait.
+        inbox_max "inboxMax": Bytes = "1M", Start => least(1);
+        /// Longest time for draining at the end, before what is left is given up.
+        drain_max "drainMax": Duration = "30s", Start;
+    }
+}
+
+section! {
+    /// Log lines: `yumen.log.*`.
+    YumenLogSettings "etc.yumen.log" {
+        /// Most bytes of lines that wait to be written; more are dropped, and counted.
+        queue_bytes "queueBytes": Bytes = "4M", Start => least(4096);
+    }
+}
