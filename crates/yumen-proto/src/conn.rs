@@ -22,6 +22,7 @@ pub use server::{ServerConn, ServerEvent};
 use crate::{
     error::WireError,
     extension::{Features, NoticeReason},
+    link::LinkFault,
     packet::Layout,
 };
 use std::time::{Duration, Instant};
@@ -81,6 +82,9 @@ pub enum CloseReason {
     /// The opening handshake of the transport was refused, or took too long.
     #[error("the opening handshake failed: {0}")]
     Handshake(HandshakeFault),
+    /// The peer of a link broke its rules, or is not who it should be.
+    #[error("{0}")]
+    Link(LinkFault),
     /// We closed it on purpose and owe nobody a reason.
     #[error("done")]
     Done,
@@ -128,7 +132,9 @@ impl CloseReason {
     /// What the peer is told; `None` if there is nobody to tell, or nothing to say.
     pub const fn notice(self) -> Option<NoticeReason> {
         Some(match self {
-            Self::Gone | Self::Reset | Self::Handshake(_) | Self::Done => return None,
+            Self::Gone | Self::Reset | Self::Handshake(_) | Self::Link(_) | Self::Done => {
+                return None;
+            }
             Self::Idle => NoticeReason::Idle,
             Self::LoginDeadline => NoticeReason::LoginDeadline,
             Self::Kicked => NoticeReason::Kicked,
@@ -161,6 +167,7 @@ impl CloseReason {
             Self::Moved => "moved",
             Self::Internal => "internal",
             Self::Handshake(fault) => fault.name(),
+            Self::Link(fault) => fault.name(),
             Self::Done => "done",
         }
     }

@@ -25,6 +25,7 @@ pub mod id;
 pub mod link;
 pub mod packet;
 mod read;
+mod tail;
 #[cfg(feature = "testing")]
 #[expect(
     clippy::indexing_slicing,

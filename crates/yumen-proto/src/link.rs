@@ -7,13 +7,21 @@
 //! the direction tells them apart. Between two of ours one connection carries both, and a header bit
 //! tells; [`Flow`] says which it is.
 
+mod announce;
 mod form;
 mod frame;
+mod machine;
+mod secret;
+mod settings;
 pub mod table;
 mod targets;
 mod words;
 
+pub use announce::{Farewell, Lane, LinkAnnounce, LinkFeatures, NAME_MAX, NONCE_LEN, PROOF_LEN};
 pub use frame::{Flow, Frame, HEARTBEAT, LinkError, Reply};
+pub use machine::{LinkConn, LinkEvent, LinkPeer, LinkTarget};
+pub use secret::{SECRET_MIN, Secret};
+pub use settings::{LinkFault, LinkSettings};
 pub use table::Command;
 pub use targets::{Targets, TargetsIter};
 pub use words::{Event, Kind, State, Target, TargetKind};
@@ -32,6 +40,12 @@ pub const CHANNEL_MAX_DUE: usize = 240;
 
 /// Largest frame that is accepted unless somebody says otherwise, as the value of its size field.
 pub const FRAME_MAX: usize = 1024 * 1024;
+
+/// Sequence number of the handshake, as due has it.
+pub(crate) const HANDSHAKE_SEQ: u64 = 1;
+
+/// Header bit of heartbeats and of all control frames.
+pub(crate) const HEARTBEAT_BIT: u8 = 0x80;
 
 /// Codes of replies, as due knows them; a receiver takes every other for [`INTERNAL`](code::INTERNAL).
 pub mod code {

@@ -4,10 +4,12 @@
 //! repeated. Panics where a promise is broken, which is what it is for.
 //!
 //! [`Pipe`] is one direction of a byte stream, [`End`] drives a machine as the driver of sockets
-//! does, and [`conn_ops`] plays a script of bytes on both ends of a connection.
+//! does; [`conn_ops`] and [`link_ops`] play a script of bytes on both ends of a connection.
 
+mod link_ops;
 mod ops;
 
+pub use link_ops::link_ops;
 pub use ops::conn_ops;
 
 use crate::conn::{CloseReason, Machine, Now, Out};

@@ -5,7 +5,7 @@
 //! connection began, because eight bytes suffice for that and there is one machine per player.
 
 use super::{CloseReason, Now, Out, Settings};
-use crate::{error::WireError, extension::Features, packet::Packet};
+use crate::{error::WireError, extension::Features, packet::Packet, tail::Tail};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ pub(super) const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Base {
     pub(super) settings: Arc<Settings>,
-    tail: Vec<u8>,
+    tail: Tail,
     start: Instant,
     /// When the last whole packet came.
     seen: Instant,
@@ -42,7 +42,7 @@ impl Base {
         let beat_at = if beats && !interval.is_zero() { after(0, interval) } else { NEVER };
         Self {
             settings,
-            tail: Vec::new(),
+            tail: Tail::default(),
             start: now.mono,
             seen: now.mono,
             beat_at,
@@ -86,23 +86,9 @@ impl Base {
         self.skipped = self.skipped.saturating_add(1);
     }
 
-    /// While a long packet dribbles in, each read only appends to the tail: joining it with every
-    /// small read would cost a peer nothing and us 64 KiB of copying a time.
     pub(super) fn join<'a>(&mut self, scratch: &'a mut [u8], end: usize) -> &'a [u8] {
-        let Some(all) = scratch.get_mut(..end) else { return &[] };
-        if self.tail.is_empty() {
-            return all;
-        }
-        let Some((front, fresh)) = all.split_at_mut_checked(self.tail.len()) else { return &[] };
-        if let Ok(Some(need)) = self.settings.layout.packet_len(&self.tail)
-            && need > end
-        {
-            self.tail.extend_from_slice(fresh);
-            return &[];
-        }
-        front.copy_from_slice(&self.tail);
-        self.tail = Vec::new();
-        all
+        let layout = &self.settings.layout;
+        self.tail.join(scratch, end, |tail| layout.packet_len(tail).ok().flatten())
     }
 
     /// The next packet of `input`; keeps what is left of it if there is none.
@@ -160,7 +146,7 @@ impl Base {
 
     pub(super) fn keep(&mut self, input: &[u8]) {
         if self.closing.is_none() {
-            self.tail.extend_from_slice(input);
+            self.tail.keep(input);
         }
     }
 
@@ -258,7 +244,7 @@ impl Base {
     }
 
     fn has_whole_packet(&self) -> bool {
-        let first = self.settings.layout.packet_len(&self.tail);
+        let first = self.settings.layout.packet_len(self.tail.bytes());
         matches!(first, Ok(Some(len)) if len <= self.tail.len())
     }
 
@@ -269,7 +255,7 @@ impl Base {
         }
         self.closing = Some(reason);
         self.drain_at = after(self.clock(now), self.settings.drain_max);
-        self.tail = Vec::new();
+        self.tail = Tail::default();
         true
     }
 }

@@ -9,7 +9,7 @@
 //! replies travel the same way. The route is a command's code.
 
 use super::{
-    Command, State, code,
+    Command, HEARTBEAT_BIT, State, code,
     table::{self, Answer},
 };
 use crate::read::Reader;
@@ -20,7 +20,6 @@ const SIZE_LEN: usize = 4;
 const HEAD_LEN: usize = 10;
 /// With the size field.
 const FRAME_HEAD_LEN: usize = 14;
-const HEARTBEAT_BIT: u8 = 0x80;
 const DISCONNECT_BIT: u8 = 0x40;
 const REPLY_BIT: u8 = 0x20;
 

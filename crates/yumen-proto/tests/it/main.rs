@@ -14,6 +14,7 @@ mod client;
 mod extensions;
 mod golden;
 mod limits;
+mod link_conn;
 mod links;
 mod packets;
 mod pair;
