@@ -1,7 +1,8 @@
-//! The `yumen` command: the demo and the benchmarks.
+//! The `yumen` command: the demo, the benchmarks, and asking a running process.
 //!
 //! Only what a person types and sees is here. Everything that measures is in `yumen-bench`, so
 //! that it can be built and tested without this binary.
+mod admin;
 mod demo;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,9 @@ struct Arguments {
 enum Command {
     /// See it work: a gate, a node and a thousand bots in this process, over real sockets.
     Demo(demo::DemoArgs),
+    /// Ask a running process, or tell it something, over its admin address.
+    #[command(arg_required_else_help = true)]
+    Admin(admin::AdminArgs),
     /// Measure a server of ours, or any that speaks due's packets.
     #[command(subcommand, arg_required_else_help = true)]
     Bench(BenchCommand),
@@ -31,6 +35,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Admin(args) => admin::run(&args),
         Command::Bench(command) => yumen_bench::command::run(command),
     }
 }

@@ -13,6 +13,8 @@ mod watchdog;
 pub use control::{Control, InstanceState, InstanceStatus, Phase};
 pub use stop::{Unclean, UncleanList};
 
+#[cfg(feature = "admin")]
+use crate::admin::{Admin, Attached};
 use crate::{
     cluster::Cluster,
     gate::{Doorway, Gate},
@@ -113,6 +115,8 @@ pub struct App {
     fronts: Vec<Front>,
     workers: Option<Workers>,
     control: Control,
+    #[cfg(feature = "admin")]
+    admin: Option<Admin>,
 }
 
 impl App {
@@ -161,6 +165,7 @@ impl App {
                 (cluster, members)
             }
         };
+        self.control.add_cluster(&cluster);
         let enter = |member: Member| {
             let (id, name) = (member.id.clone(), member.name.clone());
             (self.control.add(id, member.kind, name), member)
@@ -173,6 +178,15 @@ impl App {
     #[must_use]
     pub fn settings(self, settings: &Settings) -> Self {
         self.control.set_settings(Arc::new(settings.clone()));
+        self
+    }
+
+    /// Answers operators over HTTP while the app runs, from before the first instance starts until
+    /// after the last has ended. Default: nobody is answered.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub fn admin(mut self, admin: Admin) -> Self {
+        self.admin = Some(admin);
         self
     }
 
@@ -209,7 +223,9 @@ impl App {
         if self.groups.is_empty() {
             return Err(AppError::Empty);
         }
-        let Self { groups, fronts, workers, control } = self;
+        let Self { groups, fronts, workers, control, .. } = self;
+        #[cfg(feature = "admin")]
+        let admin = Attached::start(self.admin, &control);
         let mut running = Running::new(control.clone(), workers);
         let mut stop = std::pin::pin!(async {
             tokio::select! {
@@ -241,6 +257,8 @@ impl App {
         };
         let stopped = running.stop(None).await;
         control.set_phase(Phase::Ended);
+        #[cfg(feature = "admin")]
+        admin.end().await;
         result.and(stopped)
     }
 }

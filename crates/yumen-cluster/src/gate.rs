@@ -10,6 +10,8 @@ mod forward;
 mod hall;
 mod handle;
 mod listen;
+#[cfg(feature = "admin")]
+mod listing;
 mod login;
 mod plan;
 #[doc(hidden)]
@@ -26,6 +28,8 @@ pub use handle::{GateHandle, ListenerStats, SessionInfo};
 #[cfg(feature = "ws")]
 pub use listen::Ws;
 pub use listen::{Listen, Tcp};
+#[cfg(feature = "admin")]
+pub(crate) use listing::listing;
 pub use plan::DuplicateLogin;
 pub use stats::GateStats;
 

@@ -13,6 +13,8 @@
     )
 )]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod app;
 pub mod backend;
 pub mod client;

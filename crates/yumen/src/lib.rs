@@ -24,6 +24,8 @@
 //! # server(&Cluster::in_process()).unwrap();
 //! ```
 
+#[cfg(feature = "admin")]
+pub use yumen_cluster::admin;
 pub use yumen_cluster::{app, client, cluster, gate, instance, node};
 pub use yumen_core::{codec, locator, registry, status};
 pub use yumen_log as log;

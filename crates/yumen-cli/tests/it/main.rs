@@ -1,5 +1,7 @@
 //! The `yumen` command as a person or a script runs it.
 #![expect(clippy::expect_used, reason = "tests")]
+mod admin;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -212,6 +214,8 @@ fn every_command_explains_itself() {
     for command in [
         &["--help"][..],
         &["demo", "--help"],
+        &["admin", "--help"],
+        &["admin", "sessions", "--help"],
         &["bench", "--help"],
         &["bench", "echo", "--help"],
         &["bench", "call", "--help"],

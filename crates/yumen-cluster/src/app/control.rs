@@ -3,7 +3,9 @@
 //! For admin, metrics, signals and the user's own code, from any thread. It never waits for an
 //! instance: what it tells is what instances and the app have written down.
 
-use crate::{gate::GateHandle, instance::Progress, node::NodeHandle, pulse::Pulse};
+use crate::{
+    cluster::Cluster, gate::GateHandle, instance::Progress, node::NodeHandle, pulse::Pulse,
+};
 use std::{
     fmt,
     sync::{
@@ -216,6 +218,7 @@ struct Parts {
     entries: Vec<Arc<Entry>>,
     gates: Vec<GateHandle>,
     nodes: Vec<NodeHandle>,
+    clusters: Vec<Cluster>,
 }
 
 impl Default for Control {
@@ -267,6 +270,11 @@ impl Control {
         self.parts().nodes.clone()
     }
 
+    /// The clusters that instances belong to, each once: as a rule one.
+    pub fn clusters(&self) -> Vec<Cluster> {
+        self.parts().clusters.clone()
+    }
+
     /// The settings as they are now.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings_watch().current()
@@ -303,6 +311,14 @@ impl Control {
         let _one_at_a_time = self.parts();
         if self.orders().current() < order {
             self.0.order.send(order);
+        }
+    }
+
+    pub(super) fn add_cluster(&self, cluster: &Cluster) {
+        let clusters = &mut self.parts().clusters;
+        let is = |known: &Cluster| Arc::ptr_eq(known.registry(), cluster.registry());
+        if !clusters.iter().any(is) {
+            clusters.push(cluster.clone());
         }
     }
 

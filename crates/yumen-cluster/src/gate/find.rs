@@ -110,19 +110,13 @@ impl GateHandle {
     pub async fn find(&self, query: &SessionQuery) -> SessionPage {
         let mut page = SessionPage::default();
         let part = Part { user: query.user, conn: query.conn, after: ConnId(0), max: 0 };
-        let wanted = |id: &InstanceId| query.gate.as_ref().is_none_or(|gate| gate == id);
-        let instances = self.ids.iter().zip(&self.inboxes).filter(|(id, _)| wanted(id));
-        // All are asked before the first is waited for: they count at the same time.
-        let asked: Vec<_> = instances.map(|(id, inbox)| (id, inbox, ask(inbox, part))).collect();
-        let mut late = pin!(tokio::time::sleep(query.wait_max));
         let mut open = Vec::new();
-        for (id, inbox, answer) in asked {
-            match in_time(answer, late.as_mut()).await {
-                Some(Found { total, .. }) => {
-                    page.total = page.total.saturating_add(total);
-                    open.push((id, inbox));
-                }
-                None => page.silent.push(id.clone()),
+        for (id, inbox, total) in self.count(query, part).await {
+            if let Some(total) = total {
+                page.total = page.total.saturating_add(total);
+                open.push((id, inbox));
+            } else {
+                page.silent.push(id.clone());
             }
         }
         let mut late = pin!(tokio::time::sleep(query.wait_max));
@@ -143,6 +137,33 @@ impl GateHandle {
             }
         }
         page
+    }
+
+    /// How many connections each instance has; `None` where it does not answer in time.
+    pub(crate) async fn connections(&self, wait_max: Duration) -> Vec<(InstanceId, Option<u64>)> {
+        let query = SessionQuery { wait_max, ..SessionQuery::default() };
+        let part = Part { user: None, conn: None, after: ConnId(0), max: 0 };
+        let counted = self.count(&query, part).await;
+        counted.into_iter().map(|(id, _, total)| (id.clone(), total)).collect()
+    }
+
+    /// How many sessions of each instance match.
+    async fn count(
+        &self,
+        query: &SessionQuery,
+        part: Part,
+    ) -> Vec<(&InstanceId, &mpsc::Sender<Ask>, Option<u64>)> {
+        let wanted = |id: &InstanceId| query.gate.as_ref().is_none_or(|gate| gate == id);
+        let instances = self.ids.iter().zip(&self.inboxes).filter(|(id, _)| wanted(id));
+        // All are asked before the first is waited for: they count at the same time.
+        let asked: Vec<_> = instances.map(|(id, inbox)| (id, inbox, ask(inbox, part))).collect();
+        let mut late = pin!(tokio::time::sleep(query.wait_max));
+        let mut counted = Vec::new();
+        for (id, inbox, answer) in asked {
+            let total = in_time(answer, late.as_mut()).await.map(|found| found.total);
+            counted.push((id, inbox, total));
+        }
+        counted
     }
 }
 

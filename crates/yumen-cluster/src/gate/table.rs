@@ -30,9 +30,9 @@ pub(crate) struct Route {
     /// The group whose binding a stateful route follows.
     pub(crate) group: Arc<str>,
     /// Every member that declares it, in any state.
-    all: Vec<u32>,
+    pub(super) all: Vec<u32>,
     /// Those that new messages go to: all in work, or else all that are busy.
-    open: Vec<u32>,
+    pub(super) open: Vec<u32>,
     weights: Vec<u32>,
     turns: RefCell<Turns>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Route {
 /// Who serves what.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    routes: FxHashMap<RouteId, Route>,
+    pub(super) routes: FxHashMap<RouteId, Route>,
     members: Vec<Member>,
     /// Routes that several groups declare; the first group in the order of ids serves them.
     pub(crate) conflicts: usize,

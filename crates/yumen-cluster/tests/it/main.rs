@@ -12,6 +12,8 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+#[cfg(feature = "admin")]
+mod admin;
 mod churn;
 mod client;
 mod downlink;

@@ -165,6 +165,18 @@ pub(crate) fn until_stats(
     })
 }
 
+/// Asks until there is something, with a pause for the others.
+pub(crate) fn until<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// Waits until so many nodes of the cluster can be found.
 pub(crate) fn until_nodes(cluster: &Cluster, count: usize) {
     block_on(async {

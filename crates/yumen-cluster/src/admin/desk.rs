@@ -1,0 +1,152 @@
+//! The desk where requests arrive: the table of endpoints, and what they share.
+
+use super::{
+    answer::{self, Answer, Problem},
+    cluster::{self, Followed},
+    guard::Guard,
+    health, sessions,
+};
+use crate::app::Control;
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header::WWW_AUTHENTICATE},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use yumen_net::acceptor::Counts;
+
+/// Longest time until a request is answered, one way or another.
+const REQUEST_MAX: Duration = Duration::from_secs(8);
+/// Longest wait for an answer of an instance, or of the registry.
+pub(super) const INSTANCE_MAX: Duration = Duration::from_secs(1);
+/// Most large answers in memory at once; further requests for them wait.
+const LARGE_MAX: usize = 4;
+/// Least time between two lines about refused requests.
+const NEWS_PAUSE: Duration = Duration::from_secs(10);
+
+/// Every endpoint: method, path with its parameters, and what it is for.
+pub const ENDPOINTS: [(&str, &str, &str); 7] = [
+    ("GET", "/", "this list"),
+    ("GET", "/healthz", "200, or 503 naming the instance that is stuck or dead; needs no token"),
+    ("GET", "/readyz", "200 while clients are served, otherwise 503 and why; needs no token"),
+    ("GET", "/instances", "every instance of the cluster; more about those of this process"),
+    ("GET", "/routes", "every route of the cluster, and who serves it"),
+    ("GET", "/sessions?max=&user=&conn=&gate=", "sessions of this process's gates"),
+    ("POST", "/drain", "stops the process as SIGTERM does: finish what is there, then end"),
+];
+
+/// What all requests share.
+pub(super) struct Desk {
+    pub(super) control: Control,
+    pub(super) followed: Followed,
+    guard: Guard,
+    _counts: Arc<Counts>,
+    large: Arc<Semaphore>,
+}
+
+/// How a handler gets at it.
+pub(super) type At = State<Arc<Desk>>;
+
+impl Desk {
+    pub(super) fn new(control: Control, guard: Guard, counts: Arc<Counts>) -> Self {
+        let large = Arc::new(Semaphore::new(LARGE_MAX));
+        Self { control, followed: Followed::default(), guard, _counts: counts, large }
+    }
+
+    /// A place among the large answers.
+    pub(super) async fn large(&self) -> Option<OwnedSemaphorePermit> {
+        // Never closed; without a place the answer is merely not counted.
+        Arc::clone(&self.large).acquire_owned().await.ok()
+    }
+
+    /// From when on an instance counts as stuck.
+    pub(super) fn stall_max(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// What goes on beside the requests: a line about those that were refused, now and then.
+    pub(super) async fn tend(&self) -> Infallible {
+        self.tell_refusals().await
+    }
+
+    async fn tell_refusals(&self) -> Infallible {
+        let refused = &self.guard.refused;
+        loop {
+            refused.news.notified().await;
+            let [token, origin, host] = [&refused.token, &refused.origin, &refused.host]
+                .map(|counter| counter.load(Ordering::Relaxed));
+            tracing::warn!(
+                token,
+                origin,
+                host,
+                "admin requests were refused; these are the counts since the start"
+            );
+            tokio::time::sleep(NEWS_PAUSE).await;
+        }
+    }
+}
+
+/// Everything that is answered.
+pub(super) fn router(desk: &Arc<Desk>) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/instances", get(cluster::instances))
+        .route("/routes", get(cluster::routes))
+        .route("/sessions", get(sessions::sessions))
+        .route("/drain", post(health::drain))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(desk), admit))
+        .with_state(Arc::clone(desk))
+}
+
+/// What every request passes first: who asks, and for how long.
+async fn admit(State(desk): At, request: Request, next: Next) -> Response {
+    if let Err(problem) = desk.guard.check(request.uri().path(), request.headers()) {
+        let unauthorized = problem.status == StatusCode::UNAUTHORIZED;
+        let mut response = problem.into_response();
+        if unauthorized {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+        }
+        return response;
+    }
+    let answer = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        let help = "the process is overloaded or asked too much at once: ask again, or for less";
+        let error = format!("no answer within {} s", REQUEST_MAX.as_secs());
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error, help).into_response()
+    })
+}
+
+async fn index() -> Answer {
+    let mut text = "Yumen admin. Refusals are JSON: {\"error\": …, \"help\": …}.\n\n".to_owned();
+    for (method, path, what) in ENDPOINTS {
+        text.push_str(&format!("{method:<5}{path:<34}{what}\n"));
+    }
+    Ok(answer::text(StatusCode::OK, text))
+}
+
+async fn unknown(request: Request) -> Problem {
+    let error = format!("there is nothing at {}", request.uri().path());
+    Problem::new(StatusCode::NOT_FOUND, error, "GET / lists what there is")
+}
+
+async fn wrong_method(method: Method, request: Request) -> Problem {
+    let path = request.uri().path();
+    let at = |entry: &&(&str, &str, &str)| entry.1.split('?').next() == Some(path);
+    let right: Vec<_> = ENDPOINTS.iter().filter(at).map(|(method, ..)| *method).collect();
+    let error = format!("{path} does not take {method}");
+    let help = format!("use {}", right.join(" or "));
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, error, help)
+}

@@ -1,0 +1,106 @@
+//! How the process is, and telling it to stop: `/healthz`, `/readyz`, `/metrics`, `/drain`.
+//!
+//! Health is read from what the watchdog has written down; no instance is asked, so one that is stuck
+//! cannot delay the answer that says so.
+
+use super::{
+    answer::{self, Answer, Problem},
+    desk::At,
+};
+use crate::app::{InstanceState, InstanceStatus, Phase};
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// 200 unless an instance is dead, or stuck for longer than `yumen.app.stallMax`.
+pub(super) async fn healthz(State(desk): At) -> Answer {
+    let limit = desk.stall_max();
+    let ill: Vec<_> =
+        desk.control.instances().iter().filter_map(|status| illness(status, limit)).collect();
+    if ill.is_empty() {
+        return Ok(answer::text(StatusCode::OK, "ok\n"));
+    }
+    let help = "a stuck instance goes on by itself once its handler gives way; restart the process \
+                if it does not, and look for blocking calls in handlers";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, ill.join("; "), help))
+}
+
+/// What is wrong with an instance, if anything is.
+fn illness(status: &InstanceStatus, limit: Duration) -> Option<String> {
+    if status.state == InstanceState::Failed {
+        return Some(format!("instance {} is dead", status.id));
+    }
+    let stalled = status.stalled.filter(|stalled| *stalled > limit)?;
+    let seconds = stalled.as_secs_f64();
+    Some(format!("instance {} has been stuck for {seconds:.1} s", status.id))
+}
+
+/// 200 only while every instance serves and clients are let in.
+pub(super) async fn readyz(State(desk): At) -> Answer {
+    let phase = desk.control.phase();
+    if phase != Phase::Serving {
+        let help = match phase {
+            Phase::Starting => "wait: clients are let in once every instance serves",
+            Phase::Serving | Phase::Draining | Phase::Ended => "send new clients elsewhere",
+        };
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, phase.name(), help));
+    }
+    let limit = desk.stall_max();
+    let not_serving = |status: &InstanceStatus| match illness(status, limit) {
+        None if status.state == InstanceState::Serving => None,
+        None => Some(format!("instance {} is {}", status.id, status.state)),
+        illness => illness,
+    };
+    let unready: Vec<_> = desk.control.instances().iter().filter_map(not_serving).collect();
+    if unready.is_empty() {
+        return Ok(answer::text(StatusCode::OK, "ok\n"));
+    }
+    let help = "send new clients elsewhere";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, unready.join("; "), help))
+}
+
+/// What `/drain` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DrainQuery {
+    instance: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Drain {
+    was: &'static str,
+    phase: &'static str,
+    what: &'static str,
+}
+
+/// Tells the process to stop, as SIGTERM does.
+pub(super) async fn drain(
+    State(desk): At,
+    query: Result<Query<DrainQuery>, QueryRejection>,
+) -> Answer {
+    let query = query
+        .map_err(|error| Problem::bad(error.body_text(), "POST /drain takes no parameters"))?;
+    if let Some(instance) = &query.instance {
+        let error = format!("instance {instance} cannot be drained alone yet");
+        let help = "POST /drain without a parameter drains the whole process";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, error, help));
+    }
+    let was = desk.control.phase();
+    desk.control.drain();
+    let phase = was.max(Phase::Draining);
+    let what = match was {
+        Phase::Starting => "what has started is stopped again, then the process ends",
+        Phase::Serving => {
+            "no new clients are let in, new messages are refused, what is under way is finished \
+             within the limits, clients are told, then the process ends"
+        }
+        Phase::Draining => "it was told before, and goes on draining",
+        Phase::Ended => "nothing runs any more",
+    };
+    tracing::info!(was = was.name(), "a drain was asked for over admin");
+    let body = Drain { was: was.name(), phase: phase.name(), what };
+    Ok(answer::json(StatusCode::ACCEPTED, &body))
+}

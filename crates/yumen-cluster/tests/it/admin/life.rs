@@ -1,0 +1,158 @@
+//! The admin beside what happens to the app: starting, draining, being stuck.
+
+use super::{Answer, Operated, connect, exchange};
+use crate::{
+    game::{self, ECHO, SLOW, World},
+    rig::{self, Latch, PATIENCE, Rig},
+};
+use std::sync::{Arc, Condvar, Mutex};
+use yumen_cluster::{
+    admin::Admin,
+    app::{App, AppError},
+    cluster::Cluster,
+    node::{Clients, Router, State, on},
+};
+
+#[test]
+fn a_process_is_ready_only_once_every_instance_serves() {
+    let (cluster, latch) = (Cluster::in_process(), Latch::default());
+    let hook = latch.clone();
+    let node = rig::node(&cluster, "room", game::routes(), World::default)
+        .on_start(move |_: State<World>, _: Clients| {
+            let latch = hook.clone();
+            async move { latch.pass().await }
+        })
+        .build()
+        .unwrap();
+    let admin = Admin::bind("127.0.0.1:0", "").unwrap();
+    let addr = admin.addr();
+    let app = App::default().with(rig::gate(&cluster).build().unwrap()).with(node).admin(admin);
+    let rig = Rig::start(app);
+    let get =
+        |path: &str| exchange(addr, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    let (status, error, _) = get("/readyz").refusal();
+    assert_eq!((status, error.as_str()), (503, "starting"));
+    assert_eq!(get("/healthz").status, 200, "starting is no illness");
+    let phase = |answer: Answer| answer.json()["phase"].clone();
+    assert_eq!(phase(get("/instances")), "starting");
+    latch.open(1);
+    rig::until("it is ready", || (get("/readyz").status == 200).then_some(()));
+    assert_eq!(phase(get("/instances")), "serving");
+    rig.stop().unwrap();
+}
+
+#[test]
+fn a_drain_is_told_over_http_and_watched_to_its_end() {
+    let mut operated = Operated::start("");
+    operated.until("/readyz", 200);
+    let mut client = operated.server.client();
+    client.send(SLOW, 1, "in flight");
+    while operated.world.started.get() == 0 {
+        std::thread::yield_now();
+    }
+    let answer = operated.ask("POST", "/drain", "", "");
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let json = answer.json();
+    assert_eq!((&json["was"], &json["phase"]), (&"serving".into(), &"draining".into()));
+    // The message in flight holds the drain up, so all of this is during it.
+    let (_, error, _) = operated.until("/readyz", 503).refusal();
+    assert_eq!(error, "draining");
+    assert_eq!(operated.get("/healthz").status, 200, "draining is no illness");
+    let json = operated.get("/sessions").json();
+    assert_eq!((&json["total"], &json["silent"]), (&1.into(), &serde_json::json!([])));
+    let again = operated.ask("POST", "/drain", "", "");
+    assert_eq!((again.status, &again.json()["was"]), (202, &"draining".into()));
+    operated.world.latch.open(1);
+    assert_eq!(client.read().text(), "in flight");
+    operated.server.rig.wait().unwrap();
+    assert!(std::net::TcpStream::connect(operated.admin).is_err(), "nobody answers any more");
+}
+
+/// Blocks its thread, as bad code does, until the test lets it go.
+#[derive(Clone, Default)]
+struct Block(Arc<(Mutex<(bool, bool)>, Condvar)>);
+
+impl Block {
+    fn pass(&self) {
+        let (state, changed) = &*self.0;
+        let mut lock = state.lock().unwrap();
+        lock.0 = true;
+        changed.notify_all();
+        let (_lock, late) =
+            changed.wait_timeout_while(lock, PATIENCE * 2, |state| !state.1).unwrap();
+        assert!(!late.timed_out());
+    }
+
+    fn until_reached(&self) {
+        let (state, changed) = &*self.0;
+        let lock = state.lock().unwrap();
+        let (_lock, late) = changed.wait_timeout_while(lock, PATIENCE, |state| !state.0).unwrap();
+        assert!(!late.timed_out());
+    }
+
+    fn open(&self) {
+        self.0.0.lock().unwrap().1 = true;
+        self.0.1.notify_all();
+    }
+}
+
+#[test]
+fn a_stuck_instance_is_named_and_stops_no_answer() {
+    let (cluster, block) = (Cluster::in_process(), Block::default());
+    let state = block.clone();
+    let routes = Router::new().route(
+        ECHO,
+        on(|State(block): State<Block>| async move {
+            block.pass();
+        }),
+    );
+    let node = rig::node(&cluster, "room", routes, move || state.clone());
+    let gate = rig::gate(&cluster).id("gate-1").build().unwrap();
+    let (addr, admin) = (gate.addresses()[0], Admin::bind("127.0.0.1:0", "").unwrap());
+    let at = admin.addr();
+    // One thread for both: the blocked handler stops the gate too.
+    let app = App::default().pairs(gate, node.build().unwrap()).admin(admin);
+    let rig = Rig::start(app);
+    let mut client = rig::Peer::announced(addr);
+    client.send(ECHO, 1, "");
+    block.until_reached();
+    let get = |path: &str| exchange(at, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    let json = get("/sessions").json();
+    assert_eq!((&json["total"], &json["silent"]), (&0.into(), &serde_json::json!(["gate-1"])));
+    let stalled = rig::until("the watchdog sees it", || {
+        let json = get("/instances").json();
+        let gate = json["instances"][0]["local"].clone();
+        assert_eq!(gate["connections"], serde_json::Value::Null, "unknown is not 0: {json}");
+        gate["stalled_ms"].as_u64()
+    });
+    assert!(stalled >= 1000, "{stalled}");
+    assert_eq!(get("/healthz").status, 200, "not yet beyond the limit");
+    assert_eq!(get("/routes").json()["routes"][0]["id"], 1);
+    block.open();
+    rig::until("it runs again", || {
+        let json = get("/instances").json();
+        json["instances"][0]["local"]["stalled_ms"].is_null().then_some(())
+    });
+    rig.stop().unwrap();
+}
+
+#[test]
+fn an_admin_with_nothing_to_run_ends_with_the_app() {
+    let admin = Admin::bind("127.0.0.1:0", "").unwrap();
+    let addr = admin.addr();
+    let error = Rig::start(App::default().admin(admin)).wait().unwrap_err();
+    assert!(matches!(error, AppError::Empty), "{error}");
+    assert!(std::net::TcpStream::connect(addr).is_err());
+}
+
+#[test]
+fn a_client_that_is_being_answered_at_the_end_still_gets_its_answer() {
+    let operated = Operated::start("");
+    operated.until("/readyz", 200);
+    let mut half = connect(operated.admin);
+    std::io::Write::write_all(&mut half, b"GET /healthz HTTP/1.1\r\nHost: local").unwrap();
+    operated.control.drain();
+    operated.until("/readyz", 503);
+    std::io::Write::write_all(&mut half, b"host\r\n\r\n").unwrap();
+    assert_eq!(super::answer(half).map(|answer| answer.status), Some(200));
+}
