@@ -6,6 +6,7 @@ mod bots;
 mod call;
 mod compare;
 mod echo;
+mod hostile;
 mod idle;
 mod job;
 mod neighbours;
@@ -49,6 +50,13 @@ pub enum BenchCommand {
     ///
     /// Bots are clients of `yumen::client` in this process, connected to a server in another.
     Bots(bots::BotsArgs),
+    /// Attack a gate with 10,000 bad clients and see whether anybody else notices.
+    ///
+    /// Random bytes, half packets, endless headers, a byte a second, broken WebSocket requests and
+    /// frames, clients that never read, and storms of resets; beside them a few clients that log in
+    /// and call. Exits with 1 if one of those fails, if the server's memory grows too much, or if a
+    /// connection that ended is not counted under a reason.
+    Hostile(hostile::HostileArgs),
     /// A raw relay's gate, for `compare`. Ends with its standard input.
     #[command(hide = true)]
     RelayGate {
@@ -66,6 +74,12 @@ pub enum BenchCommand {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
+    /// The gate that `hostile` attacks. Ends with its standard input.
+    #[command(hide = true)]
+    HostileServer,
+    /// The attackers of `hostile`.
+    #[command(hide = true)]
+    HostileAttack(hostile::attack::AttackArgs),
     /// Gate and node in one process, for the other commands. Ends with its standard input.
     #[command(hide = true)]
     Serve(serve::ServeArgs),
@@ -175,6 +189,9 @@ pub fn run(command: BenchCommand) -> ExitCode {
         BenchCommand::Idle(args) => idle::run(&args),
         BenchCommand::Neighbours(args) => neighbours::run(&args),
         BenchCommand::Bots(args) => bots::run(&args),
+        BenchCommand::Hostile(args) => hostile::run(&args),
+        BenchCommand::HostileServer => hostile::server::run(),
+        BenchCommand::HostileAttack(args) => hostile::attack::run(&args),
         BenchCommand::RelayGate { listen, node } => relay_gate(listen, node),
         BenchCommand::RelayNode { listen } => relay_node(listen),
         BenchCommand::Serve(args) => serve::run(&args),

@@ -40,7 +40,7 @@ pub(crate) enum Stage {
     Readme,
     /// Instruction counts of the hot paths, under valgrind
     Icount,
-    /// The demo and the benchmarks for a moment, in release
+    /// The demo for a moment and a gate among 10,000 bad clients, in release
     Bench,
 }
 
@@ -91,7 +91,10 @@ impl Stage {
             Self::Icount => {
                 line("cargo run --release -p yumen-bench --bin icount -- --check").run()
             }
-            Self::Bench => line("cargo run --release -- demo --seconds 3 --bots 50 --json").run(),
+            Self::Bench => {
+                line("cargo run --release -- demo --seconds 3 --bots 50 --json").run()?;
+                line("cargo run --release -- bench hostile").run()
+            }
         }
     }
 }

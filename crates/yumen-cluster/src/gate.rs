@@ -83,6 +83,7 @@ pub struct GateBuilder {
     duplicate_login: DuplicateLogin,
     in_flight_max: u32,
     messages_per_second_max: u32,
+    buffers_max: usize,
     drain_max: Duration,
 }
 
@@ -105,6 +106,7 @@ impl Gate {
             duplicate_login: DuplicateLogin::default(),
             in_flight_max: 256 * 1024,
             messages_per_second_max: 0,
+            buffers_max: 32 * 1024 * 1024,
             drain_max: Duration::from_secs(10),
         }
     }
@@ -218,6 +220,16 @@ impl GateBuilder {
         self
     }
 
+    /// Most bytes that all connections of an instance may hold together: queued for clients, and of
+    /// packets that have not come whole. Beyond it each connection may hold 16 KiB, whatever it
+    /// might hold otherwise, and is closed if it holds more: so many bad clients are no worse than a
+    /// few. Default: 32 MiB.
+    #[must_use]
+    pub fn buffers_max(mut self, bytes: usize) -> Self {
+        self.buffers_max = bytes;
+        self
+    }
+
     /// Longest wait for messages in flight and for unwritten bytes at the stop. Default: 10 s.
     #[must_use]
     pub fn drain_max(mut self, limit: Duration) -> Self {
@@ -286,6 +298,7 @@ impl GateBuilder {
             duplicate_login: self.duplicate_login,
             in_flight_max: self.in_flight_max,
             messages_per_second_max: self.messages_per_second_max,
+            buffers_max: self.buffers_max,
             drain_max: self.drain_max,
         });
         let (mut members, mut inboxes) = (Vec::new(), Vec::new());

@@ -36,6 +36,9 @@ use yumen_proto::{
 /// Most bytes per read, and so per batch.
 pub const READ_LEN: usize = 64 * 1024;
 
+/// What a connection may hold, in bytes, however much all of them hold together.
+pub const HELD_FAIR: usize = 16 * 1024;
+
 /// What becomes of a batch after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -97,6 +100,8 @@ struct Session<M, D> {
     waker: Arc<SlotWaker>,
     data: D,
     flags: Flags,
+    /// Bytes it held when it was last looked at; in the driver's sum.
+    held: u32,
 }
 
 /// What a session waits for.
@@ -130,6 +135,9 @@ pub struct Driver<M: Machine, D> {
     fresh: Cell<usize>,
     ended: RefCell<Vec<(ConnId, D, CloseReason)>>,
     lingering: RefCell<VecDeque<(Instant, Socket)>>,
+    /// Bytes that all connections hold together, and the most they may.
+    held: Cell<usize>,
+    held_max: Cell<usize>,
     /// When the current turn or batch began.
     now: Cell<Now>,
     /// The connection whose batch is being handled: its end writes it, so it is not listed as dirty.
@@ -159,6 +167,8 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
             fresh: Cell::new(0),
             ended: RefCell::default(),
             lingering: RefCell::default(),
+            held: Cell::new(0),
+            held_max: Cell::new(usize::MAX),
             now: Cell::new(env.clock.now()),
             current: Cell::new(None),
             stats: Stats::default(),
@@ -193,11 +203,23 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let waker = SlotWaker::new(&self.ready, slot);
         let out = Out::default();
         let flags = Flags::default();
-        entry.insert(Session { id, socket, transport, machine, out, waker, data, flags });
+        entry.insert(Session { id, socket, transport, machine, out, waker, data, flags, held: 0 });
         drop(sessions);
         self.slots.borrow_mut().insert(id, slot);
         self.mark(slot); // its first read registers the waker with the socket
         id
+    }
+
+    /// Most bytes that all connections may hold together: queued for sending, and of packets that
+    /// have not come whole. Beyond it those that hold more than [`HELD_FAIR`] are closed, whatever
+    /// they may hold by themselves. Default: no limit.
+    pub fn set_held_max(&self, bytes: usize) {
+        self.held_max.set(bytes);
+    }
+
+    /// Bytes that all connections hold together, as of when each was last looked at.
+    pub fn held(&self) -> usize {
+        self.held.get()
     }
 
     /// Number of connections.

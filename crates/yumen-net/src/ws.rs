@@ -165,16 +165,24 @@ impl Link {
         let mut pipe = Pipe { input, at, course, wire };
         loop {
             match context.read(&mut pipe) {
-                Ok(Message::Binary(message)) => return Ok(Some(message)),
+                Ok(Message::Binary(message)) => {
+                    pipe.course.taken = 0;
+                    return Ok(Some(message));
+                }
                 Ok(Message::Ping(_)) => {
                     let _pong_is_in_memory = context.flush(&mut pipe);
                 }
-                Ok(Message::Text(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                Ok(Message::Text(_) | Message::Pong(_) | Message::Frame(_)) => {
+                    if pipe.course.is_between() {
+                        pipe.course.taken = 0;
+                    }
+                }
                 // The echo waits for `goodbye`: answers to earlier messages come before it.
                 Ok(Message::Close(_)) => return Err(CloseReason::Gone),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     if pipe.course.is_between() {
                         *known = None;
+                        pipe.course.taken = 0;
                     }
                     return Ok(None);
                 }
@@ -248,9 +256,18 @@ impl Link {
         self.wire.accepted(n)
     }
 
+    /// Memory for what has arrived and was not handed out: bytes that were not looked at, and what
+    /// the library keeps of the message it is in the middle of.
+    pub(crate) fn kept(&self) -> usize {
+        let context = match self.state {
+            State::Open(Some(_)) => READ_BUFFER.saturating_add(self.course.taken),
+            State::Greeting { .. } | State::Dialing { .. } | State::Open(None) | State::Done => 0,
+        };
+        self.input.capacity().saturating_add(context)
+    }
+
     pub(crate) fn held(&self) -> usize {
-        let context = if matches!(self.state, State::Open(Some(_))) { READ_BUFFER } else { 0 };
-        self.input.capacity().saturating_add(self.wire.capacity()).saturating_add(context)
+        self.kept().saturating_add(self.wire.capacity())
     }
 
     pub(crate) fn on_deadline(&self, now: Instant) -> Result<(), CloseReason> {
@@ -281,6 +298,8 @@ struct Course {
     left: u64,
     /// The next data frame continues a message.
     fragmented: bool,
+    /// Bytes it was given since it last gave a message.
+    taken: usize,
 }
 
 impl Course {
@@ -324,6 +343,7 @@ impl Read for Pipe<'_> {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         *self.at = self.at.saturating_add(n);
+        self.course.taken = self.course.taken.saturating_add(n);
         self.course.left = self.course.left.saturating_sub(u64::try_from(n).unwrap_or(u64::MAX));
         Ok(n)
     }

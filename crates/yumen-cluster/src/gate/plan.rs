@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     pub(crate) duplicate_login: DuplicateLogin,
     pub(crate) in_flight_max: u32,
     pub(crate) messages_per_second_max: u32,
+    pub(crate) buffers_max: usize,
     pub(crate) drain_max: Duration,
 }
 

@@ -81,6 +81,7 @@ pub(super) async fn run(
         env: env.clone(),
         plan,
     });
+    hall.driver.set_held_max(hall.plan.buffers_max);
     let mut nodes = nodes;
     hall.set_nodes(&nodes.current());
     let receiver: Rc<dyn Receive> = Rc::new(Front(Rc::clone(&hall)));

@@ -43,7 +43,8 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let slot = u32::try_from(slot).ok()?;
         self.session(slot, id, |s| {
             let verdict = s.transport.on_deadline(now.mono);
-            verdict.and_then(|()| s.machine.on_deadline(now, &mut s.out)).err()
+            let verdict = verdict.and_then(|()| s.machine.on_deadline(now, &mut s.out));
+            verdict.err().or_else(|| self.account(s))
         })?
         .map(|reason| (id, reason))
     }

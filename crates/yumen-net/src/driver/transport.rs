@@ -109,6 +109,15 @@ impl Transport {
         self.outgoing().map_or(0, <[u8]>::len)
     }
 
+    /// Memory held for what has arrived and was not handed out, in bytes.
+    pub(super) fn kept(&self) -> usize {
+        match self {
+            Self::Stream => 0,
+            #[cfg(feature = "ws")]
+            Self::Ws(link) => link.kept(),
+        }
+    }
+
     /// Memory held, in bytes.
     pub(super) fn held(&self) -> usize {
         match self {

@@ -4,7 +4,7 @@
 //! room, so there is neither a task nor a timer for it.
 
 use super::{
-    Driver, Session, count, index,
+    Driver, HELD_FAIR, Session, count, index,
     read::{broken, not_now},
     waker_of,
 };
@@ -77,6 +77,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let Some(slot) = self.slots.borrow_mut().remove(&id) else { return };
         let Some(mut session) = self.sessions.borrow_mut().try_remove(index(slot)) else { return };
         let reason = session.machine.closing().unwrap_or(reason);
+        self.held.set(self.held.get().saturating_sub(index(session.held)));
         if !matches!(reason, CloseReason::Gone | CloseReason::Reset) {
             self.goodbye(&mut session);
             let _last_words = self.write(&mut session);
@@ -151,8 +152,24 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         } else {
             None
         };
+        let end = end.or_else(|| self.account(session));
         drop(sessions);
         end.into_iter().for_each(|reason| self.close_now(id, reason));
+    }
+
+    /// Notes the memory that a connection holds. Some if it uses too much of what all may hold.
+    pub(super) fn account(&self, session: &mut Session<M, D>) -> Option<CloseReason> {
+        let Session { machine, transport, out, .. } = session;
+        let memory = machine.held().saturating_add(transport.held()).saturating_add(out.capacity());
+        let kept = machine.held().saturating_add(transport.kept());
+        let others = self.held.get().saturating_sub(index(session.held));
+        session.held = u32::try_from(memory).unwrap_or(u32::MAX);
+        let all = others.saturating_add(index(session.held));
+        self.held.set(all);
+        // A buffer that is lent is memory, but no fault of whoever it was lent to.
+        let left = session.left();
+        let too_much = all > self.held_max.get() && left.saturating_add(kept) > HELD_FAIR;
+        too_much.then_some(if left > kept { CloseReason::Backlog } else { CloseReason::Limit })
     }
 
     /// The socket has room again.

@@ -249,3 +249,32 @@ fn oversize_and_broken_framing_close_and_what_came_before_is_answered() {
         assert_eq!((id, rig.driver.len()), (conn, 0));
     });
 }
+
+#[test]
+fn beyond_what_all_may_hold_only_those_with_more_than_their_share_are_closed() {
+    run(async |rig| {
+        rig.driver.set_held_max(110_000);
+        let deaf: Vec<_> = (0..8).map(|_| rig.client(64)).collect();
+        for (_peer, conn) in &deaf {
+            rig.push(*conn, 1, 20_000);
+            rig.driver.flush();
+            yield_now().await;
+        }
+        let ended = rig.ended().await;
+        assert_eq!(ended.len(), 3, "the sixth is beyond it, and makes room by its end: {ended:?}");
+        assert!(ended.iter().all(|(_, reason)| *reason == CloseReason::Backlog));
+        // A packet that has not come whole counts as well.
+        let (mut slow, conn) = rig.client(64 * 1024);
+        slow.send(&packet(1, &[0; 60_000])[..30_000]).await.unwrap();
+        rig.until(|rig| !rig.echo.ended.borrow().is_empty()).await;
+        assert_eq!(rig.ended().await, [(conn, CloseReason::Limit)]);
+        // Who holds little is served.
+        let (mut calm, _conn) = rig.client(1024);
+        calm.send(&packet(5, b"ping")).await.unwrap();
+        assert_eq!(recv(&mut calm).await, Some((5, b"ping".to_vec())));
+        assert!(rig.driver.held() > 70_000);
+        drop(deaf);
+        rig.until(|rig| rig.driver.len() == 1).await;
+        assert_eq!(rig.driver.held(), 0);
+    });
+}
