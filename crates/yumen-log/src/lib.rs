@@ -37,6 +37,7 @@ mod options;
 mod panic;
 mod queue;
 mod render;
+mod settings;
 mod severity;
 mod stack;
 pub mod time_format;
@@ -69,11 +70,23 @@ use writer::{Counts, Out, Remark, Terminal, Writer};
 
 /// Sets up the log of this process: all that `tracing` is told from now on, and every panic, as an
 /// error with the target [`PANIC_TARGET`] and the level [`Severity::Panic`]. What was done with panics
-/// before is still done.
+/// before is still done. Takes [`Options`], or the settings they are made of:
+///
+/// ```no_run
+/// let settings = yumen_settings::Settings::default();
+/// let logs = yumen_log::init(&settings)?;
+/// tracing::info!("the service starts");
+/// logs.flush(std::time::Duration::from_secs(5));
+/// # Ok::<(), yumen_log::LogError>(())
+/// ```
 ///
 /// # Errors
 /// As [`build`], and [`LogError::Twice`] if the process has a log.
-pub fn init(options: impl Into<Options>) -> Result<Logs, LogError> {
+pub fn init<O>(options: O) -> Result<Logs, LogError>
+where
+    O: TryInto<Options>,
+    LogError: From<O::Error>,
+{
     let (subscriber, logs) = build(options)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
     panic::install(logs.clone());
@@ -84,13 +97,15 @@ pub fn init(options: impl Into<Options>) -> Result<Logs, LogError> {
 /// layers of its own. The log ends when both it and the handle are gone.
 ///
 /// # Errors
-/// [`LogError`] if the file cannot be opened, the time zone is not known, or no thread starts.
-pub fn build(
-    options: impl Into<Options>,
-) -> Result<(impl Subscriber + Send + Sync, Logs), LogError> {
-    let mut options = options.into();
+/// [`LogError`] if a level is none, the file cannot be opened, the time zone is not known, or no thread starts.
+pub fn build<O>(options: O) -> Result<(impl Subscriber + Send + Sync + use<O>, Logs), LogError>
+where
+    O: TryInto<Options>,
+    LogError: From<O::Error>,
+{
+    let mut options = options.try_into()?;
     let zone = zone(&options.timezone)?;
-    let clock = options.the_clock();
+    let clock = options.clock.clone();
     let format = TimeFormat::new(&options.time_format);
     let odd = |c: char| c.is_control() || matches!(c, '"' | '\\');
     let style = Arc::new(Style {
@@ -98,7 +113,7 @@ pub fn build(
         odd_time: options.time_format.contains(odd),
         full_path: options.full_path,
     });
-    let queue = Arc::new(Queue::new(options.queue_max()));
+    let queue = Arc::new(Queue::new(options.queue_bytes));
     let terminals = terminals(&mut options, &style, &clock, &queue)?;
     let of = |format| {
         let bits = terminals.iter().filter(|it| it.format == format).map(|it| it.bit);

@@ -3,7 +3,7 @@
 use crate::{
     filter::{Filter, FilterError},
     layer::Shared,
-    options::Options,
+    options::{LogError, Options},
 };
 use std::{
     fmt,
@@ -43,8 +43,17 @@ impl Logs {
 
     /// Takes over what may change while a log runs: the level, if `options` name another one than
     /// they did before (so a level from [`Logs::set_level`] outlives a change of other settings), and
-    /// the levels of terminals. All else needs a new start.
-    pub fn reload(&self, options: &Options) {
+    /// the levels of terminals that the log began with. All else needs a new start. Takes what
+    /// [`crate::init`] takes.
+    ///
+    /// # Errors
+    /// [`LogError::Level`] if a level is none; nothing changes then.
+    pub fn reload<O>(&self, options: O) -> Result<(), LogError>
+    where
+        O: TryInto<Options>,
+        LogError: From<O::Error>,
+    {
+        let options = options.try_into()?;
         self.shared.takes.store(options.takes(), Ordering::Relaxed);
         let mut settled = self.shared.settled.lock().unwrap_or_else(PoisonError::into_inner);
         if *settled == options.level {
@@ -53,8 +62,9 @@ impl Logs {
         } else {
             settled.clone_from(&options.level);
             drop(settled);
-            self.filter(options.level.clone());
+            self.filter(options.level);
         }
+        Ok(())
     }
 
     fn filter(&self, filter: Filter) {

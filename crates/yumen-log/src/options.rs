@@ -3,11 +3,12 @@
 use crate::{
     clock::{Clock, SystemClock},
     file::FileOptions,
-    filter::Filter,
+    filter::{Filter, FilterError},
     render::Format,
     severity::{Severities, Severity},
 };
 use std::{
+    convert::Infallible,
     fmt,
     io::{self, IsTerminal, Write},
     path::PathBuf,
@@ -17,9 +18,6 @@ use std::{
 /// The bits of the terminals.
 pub(crate) const CONSOLE: u8 = 1;
 pub(crate) const FILE: u8 = 2;
-
-/// The least bytes of a queue: some lines of the longest kind.
-const QUEUE_MIN: usize = 4 * crate::LINE_MAX;
 
 /// Where the console's lines go.
 pub(crate) struct Console {
@@ -53,10 +51,10 @@ pub struct Options {
     pub file_format: Format,
     /// Where the file is and what becomes of it.
     pub file_options: FileOptions,
-    /// Bytes of lines that may wait to be written. Default: 4 MiB; at least 256 KiB are taken.
+    /// Bytes of lines that may wait to be written; a longer line is never written. Default: 4 MiB.
     pub queue_bytes: usize,
-    clock: Arc<dyn Clock>,
-    console_out: Option<Box<dyn Write + Send>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) console_out: Option<Box<dyn Write + Send>>,
 }
 
 impl Default for Options {
@@ -100,20 +98,12 @@ impl Options {
         self
     }
 
-    pub(crate) fn the_clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
-    }
-
     /// Standard output has colours if it is a terminal and nobody said that there should be none.
     pub(crate) fn take_console(&mut self) -> Console {
         match self.console_out.take() {
             Some(out) => Console { out, colours: false },
             None => Console { out: Box::new(io::stdout()), colours: wants_colours() },
         }
-    }
-
-    pub(crate) fn queue_max(&self) -> usize {
-        self.queue_bytes.max(QUEUE_MIN)
     }
 
     /// The levels that each terminal takes, eight bits for each.
@@ -147,6 +137,14 @@ pub enum LogError {
         /// What the system says.
         source: io::Error,
     },
+    /// A level in the settings is none.
+    #[error("{key}: {source}")]
+    Level {
+        /// The key in the settings.
+        key: &'static str,
+        /// What is wrong with it.
+        source: FilterError,
+    },
     /// The time zone is not known here.
     #[error(
         "the time zone {name:?} is not known on this machine: {why}; write a name such as \
@@ -164,4 +162,11 @@ pub enum LogError {
     /// Something else takes the process's lines already.
     #[error("the log of this process was set up before, here or with tracing itself; do it once")]
     Twice,
+}
+
+/// Options that are options already cannot be wrong.
+impl From<Infallible> for LogError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }

@@ -270,7 +270,7 @@ impl Writer {
             News::Fails(error) => {
                 let fields = [place, ("error", Scalar::Text(error))];
                 let message = "log lines are being lost: they cannot be written to one place; \
-                               it is tried again with every line";
+                               it is tried again";
                 let remark = Remark { message, fields: &fields };
                 self.remark(now_ns, Severity::Error, &remark, !bit, chunk);
             }
@@ -319,3 +319,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,15 +85,15 @@ fn changed(level: &str, console: &[Severity]) -> Options {
 fn changed_settings_change_level_and_terminals_and_leave_what_an_operator_set() {
     let (options, screen) = options();
     logged(options, |logs| {
-        logs.reload(&changed("warn", &[]));
+        logs.reload(changed("warn", &[])).unwrap();
         all();
         tracing::error!("--");
         logs.set_level("debug").unwrap();
         // The file says the same level as before: somebody changed something else in it.
-        logs.reload(&changed("warn", &[Severity::Debug, Severity::Info]));
+        logs.reload(changed("warn", &[Severity::Debug, Severity::Info])).unwrap();
         all();
         tracing::info!("--");
-        logs.reload(&changed("info", &[Severity::Debug, Severity::Info]));
+        logs.reload(changed("info", &[Severity::Debug, Severity::Info])).unwrap();
         all();
     });
     let text = screen.text();
