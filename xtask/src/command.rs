@@ -43,6 +43,20 @@ impl Line {
         self
     }
 
+    /// Runs it and gives what it wrote to its standard output.
+    ///
+    /// # Errors
+    /// As [`Line::run`].
+    pub(crate) fn output(mut self) -> Result<String, Error> {
+        match self.command.output() {
+            Ok(done) if done.status.success() => {
+                Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+            }
+            Ok(done) => Err(Error::Command { line: self.shown, status: done.status }),
+            Err(source) => Err(Error::Start { line: self.shown, source }),
+        }
+    }
+
     /// Runs it with its output visible.
     ///
     /// # Errors

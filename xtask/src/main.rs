@@ -11,6 +11,7 @@
 mod command;
 mod error;
 mod features;
+mod guide;
 mod manifest;
 mod readme;
 mod soak;

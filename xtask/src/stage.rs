@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::features::{self, Sets};
 use crate::manifest::{Workspace, parse};
 use crate::tool::Tool;
-use crate::{readme, tidy};
+use crate::{guide, readme, tidy};
 
 /// Seconds that each fuzz target runs here; `cargo xtask soak fuzz` runs them longer.
 const FUZZ_SMOKE_SECONDS: u32 = 10;
@@ -38,6 +38,8 @@ pub(crate) enum Stage {
     Examples,
     /// README.md, README.zh-CN.md and examples/hello say the same
     Readme,
+    /// Every link in Markdown; the guide's code, settings and commands, run and compared
+    Guide,
     /// Instruction counts of the hot paths, under valgrind
     Icount,
     /// The demo for a moment and a gate among 10,000 bad clients, in release
@@ -58,9 +60,13 @@ impl Stage {
             Self::Deny => &[Tool::CargoDeny],
             Self::Fuzz => &[Tool::CargoFuzz, Tool::Cxx],
             Self::Icount => &[Tool::Valgrind],
-            Self::Tidy | Self::Test | Self::Docs | Self::Examples | Self::Readme | Self::Bench => {
-                &[]
-            }
+            Self::Tidy
+            | Self::Test
+            | Self::Docs
+            | Self::Examples
+            | Self::Readme
+            | Self::Guide
+            | Self::Bench => &[],
         }
     }
 
@@ -88,6 +94,7 @@ impl Stage {
             Self::Fuzz => fuzz(workspace, FUZZ_SMOKE_SECONDS),
             Self::Examples => line("cargo build --workspace --all-features --examples").run(),
             Self::Readme => readme::run(workspace),
+            Self::Guide => guide::run(workspace),
             Self::Icount => {
                 line("cargo run --release -p yumen-bench --bin icount -- --check").run()
             }
