@@ -7,8 +7,13 @@ use clap::Args;
 use std::io;
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "Examples:
+  yumen bench call --connect 127.0.0.1:3553 --route 1 --data '{\"name\":\"Ada\"}'
+  yumen bench call --connect ws://127.0.0.1:3653/ -n 100000 -c 200 --depth 8";
+
 /// Options of `bench call`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct CallArgs {
     /// A gate that speaks due's packets: HOST:PORT, tcp://HOST:PORT or ws://HOST:PORT/PATH.
     #[arg(long, value_parser = target, value_name = "TARGET")]

@@ -14,8 +14,14 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
+const EXAMPLES: &str = "Examples:
+  yumen bench echo                            a server of our own, the usual load
+  yumen bench echo --preset due               the loads of due's own benchmark
+  yumen bench echo --connect 127.0.0.1:3553   a gate that runs already";
+
 /// Options of `bench echo`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct EchoArgs {
     /// A gate that speaks due's packets: HOST:PORT, tcp://HOST:PORT or ws://HOST:PORT/PATH.
     ///

@@ -15,8 +15,14 @@ use table::{Summary, Table};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use world::World;
 
+const EXAMPLES: &str = "Examples:
+  yumen demo                                    until Ctrl-C
+  yumen demo --bots 50 --seconds 5 --json       for scripts
+  yumen demo --tcp 127.0.0.1:0 --ws 127.0.0.1:0 where the usual ports are taken";
+
 /// Options of `demo`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
     /// How many bots play. Each holds one connection, so `ulimit -n` must allow two per bot.
     #[arg(long, default_value_t = 1_000)]

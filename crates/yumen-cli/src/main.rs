@@ -12,9 +12,19 @@ use yumen_bench::command::BenchCommand;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const EXAMPLES: &str = "Examples:
+  yumen demo --seconds 10
+  yumen bench call --connect 127.0.0.1:3553 --route 1 --data '{\"name\":\"Ada\"}'";
+
 /// Game servers in Rust: gates, nodes, clients.
 #[derive(Debug, Parser)]
-#[command(name = "yumen", version, arg_required_else_help = true)]
+#[command(
+    name = "yumen",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = EXAMPLES
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
