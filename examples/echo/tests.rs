@@ -86,10 +86,10 @@ fn connections_beyond_the_settings_are_closed() {
 fn the_default_settings_say_what_an_empty_file_means() {
     let settings = Settings::read(shipped("default")).unwrap();
     let changes = Settings::default().changed(&settings);
-    let changes: Vec<_> = changes.iter().map(|c| (c.key, c.to.as_str())).collect();
+    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
     let addresses = [
-        ("etc.network.tcp.server.addr", "\"127.0.0.1:3553\""),
-        ("etc.network.ws.server.addr", "\"127.0.0.1:3653\""),
+        r#"etc.network.tcp.server.addr from ":3553" to "127.0.0.1:3553""#,
+        r#"etc.network.ws.server.addr from ":3553" to "127.0.0.1:3653""#,
     ];
     assert_eq!(changes, addresses);
     let text = std::fs::read_to_string(shipped("default").join("etc.toml")).unwrap();

@@ -4,6 +4,7 @@
 //! tables; nothing here reads the process.
 
 use crate::{
+    nearest,
     problem::{Note, Problem},
     tree::Origin,
 };
@@ -88,20 +89,13 @@ impl Environment {
 
     /// Orchestrators set variables of their own, so this stops nothing.
     fn unknown(&mut self, name: &str, names: &[(String, &str)]) {
-        let near = nearest(name, names.iter().map(|(known, _)| known.as_str()));
+        let near = nearest::of(name, names.iter().map(|(known, _)| known.as_str()));
         let what = match near {
             Some(near) => format!("no setting has this variable; the nearest is {near}"),
             None => "no setting has this variable".to_owned(),
         };
         self.notes.push(Note::new(Some(Origin::Env(name.into())), "", what));
     }
-}
-
-/// The name that was most likely meant. `None` if nothing is near.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.map(|known| (strsim::normalized_damerau_levenshtein(name, known), known));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(score, _)| *score > 0.6).map(|(_, known)| known)
 }
 
 /// What the command line says.

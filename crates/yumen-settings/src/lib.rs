@@ -16,6 +16,7 @@
     )
 )]
 
+mod changes;
 mod files;
 pub mod form;
 pub mod format;
@@ -30,7 +31,9 @@ mod section;
 mod settings;
 pub mod tree;
 pub mod value;
+mod watch;
 
+pub use changes::Change;
 pub use form::{Bytes, Secret};
 pub use key::{Key, Standing};
 pub use keys::{
@@ -44,7 +47,8 @@ pub use keys::{
 pub use layers::variable;
 pub use loader::Loader;
 pub use problem::{Note, Position, Problem, SettingsErrors};
-pub use settings::{Change, Settings, keys as all_keys};
+pub use settings::{Settings, keys as all_keys};
+pub use watch::{Changes, Event, Watcher};
 
 #[cfg(test)]
 mod tests;

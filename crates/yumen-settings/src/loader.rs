@@ -138,7 +138,7 @@ impl Loader {
     }
 
     /// The directory or file that is to be read, and who named it; nobody is `None`.
-    pub(crate) fn path(&self, environment: Option<&Path>) -> (PathBuf, Option<Origin>) {
+    fn path(&self, environment: Option<&Path>) -> (PathBuf, Option<Origin>) {
         if let Some(dir) = &self.dir {
             (dir.clone(), Some(Origin::Code))
         } else if let Some(dir) = &self.flags.dir {
@@ -150,6 +150,11 @@ impl Loader {
         } else {
             (DIR.into(), None)
         }
+    }
+
+    /// The directory or file that is to be read.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.path(Environment::read(&self.env, &[]).dir.as_deref()).0
     }
 
     fn files(&self, environment: &Environment) -> Gathered {

@@ -92,20 +92,6 @@ impl fmt::Debug for Written {
     }
 }
 
-/// One key whose value differs between two settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Change {
-    /// The key: `etc.log.level`.
-    pub key: &'static str,
-    /// The value before, as it is written in toml; a secret as `***`.
-    pub from: String,
-    /// The value now.
-    pub to: String,
-    /// Whether it applies at once. If not, it needs a restart, or has no effect at all.
-    pub live: bool,
-}
-
 impl Settings {
     /// What `tree` says, with `notes` in front of what else is worth saying.
     ///
@@ -184,21 +170,5 @@ impl Settings {
     pub(crate) fn shown(&self, key: &Key) -> String {
         let written = self.tree().get(key.name).and_then(|node| (key.show)(&node.value));
         written.unwrap_or_else(|| key.default_text())
-    }
-
-    /// The keys whose values differ from those of `other`, which came after.
-    pub fn changed(&self, other: &Self) -> Vec<Change> {
-        let change = |key: Key| {
-            let (from, to) = (self.shown(&key), other.shown(&key));
-            let differs = if key.secret {
-                let text = |settings: &Self| settings.tree().get(key.name).map(|n| n.value.clone());
-                text(self) != text(other)
-            } else {
-                from != to
-            };
-            let live = key.standing == Standing::Live;
-            differs.then_some(Change { key: key.name, from, to, live })
-        };
-        keys().into_iter().filter_map(change).collect()
     }
 }

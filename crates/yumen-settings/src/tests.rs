@@ -24,8 +24,11 @@ fn notes(text: &str) -> Vec<String> {
 /// What `text` changes, as `key = value` without the stem.
 fn changes(text: &str) -> Vec<String> {
     let changes = Settings::default().changed(&parse(text).unwrap());
-    let line = |change: &Change| format!("{} = {}", &change.key[4..], change.to);
-    changes.iter().map(line).collect()
+    let line = |change: &Change| {
+        let to = change.values.as_ref().map_or("***", |(_, to)| to);
+        format!("{} = {to}", &change.key[4..])
+    };
+    changes.iter().filter(|change| change.standing.is_some()).map(line).collect()
 }
 
 #[test]

@@ -1,0 +1,5 @@
+//! Settings of real files, as a program has them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+
+mod watch;
