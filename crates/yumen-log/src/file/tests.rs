@@ -137,10 +137,16 @@ fn a_file_that_was_moved_or_deleted_is_opened_anew() {
     file.write(0, &Chunk::of(&["two\n"]));
     fs::remove_file(dir.path().join("due.log")).unwrap();
     file.write(0, &Chunk::of(&["three\n"]));
-    assert_eq!(files(dir.path()), pairs([("due.log", "three\n"), ("elsewhere", "one\n")]));
-    fs::remove_dir_all(dir.path()).unwrap();
+    let wanted = [("due.log", "three\n"), ("elsewhere", "one\n")];
+    assert_eq!(files(dir.path()), pairs(wanted));
+    // Moved, and another one made in its place.
+    fs::rename(dir.path().join("due.log"), dir.path().join("elsewhere")).unwrap();
+    fs::write(dir.path().join("due.log"), "").unwrap();
     file.write(0, &Chunk::of(&["four\n"]));
-    assert_eq!(files(dir.path()), pairs([("due.log", "four\n")]), "the directory as well");
+    assert_eq!(files(dir.path()), pairs([("due.log", "four\n"), ("elsewhere", "three\n")]));
+    fs::remove_dir_all(dir.path()).unwrap();
+    file.write(0, &Chunk::of(&["five\n"]));
+    assert_eq!(files(dir.path()), pairs([("due.log", "five\n")]), "the directory as well");
 }
 
 #[test]

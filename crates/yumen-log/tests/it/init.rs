@@ -2,7 +2,12 @@
 //! program again, told by its environment what to do.
 
 use crate::{PATIENCE, with_file};
-use std::{env, panic, path::Path, process::Command, thread};
+use std::{
+    env, panic,
+    path::Path,
+    process::{self, Command},
+    thread,
+};
 use yumen_log::{LogError, Options};
 
 const DIR: &str = "YUMEN_LOG_TEST_DIR";
@@ -11,8 +16,7 @@ const DIR: &str = "YUMEN_LOG_TEST_DIR";
 fn child(name: &str) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new(env::current_exe().unwrap());
-    // One thread for tests is the first thread of the process.
-    command.args(["--exact", name, "--ignored", "--test-threads=1"]).env(DIR, dir.path());
+    command.args(["--exact", name, "--ignored"]).env(DIR, dir.path()).env("RUST_BACKTRACE", "0");
     let output = command.output().unwrap();
     let file = std::fs::read_to_string(dir.path().join("due.log")).unwrap();
     (output.status.success(), file)
@@ -56,10 +60,20 @@ fn a_caught_panic_is_in_the_log_with_message_place_thread_span_and_stack() {
 #[ignore = "the other process of the test below"]
 fn child_that_ends() {
     let _logs = yumen_log::init(options()).unwrap();
-    for n in 0..1000 {
-        tracing::info!("line {n}");
-    }
-    panic!("the end");
+    // The process ends as soon as the hook is through, so nothing else can have waited for the lines.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        hook(info);
+        process::exit(101);
+    }));
+    // A test has a thread of its own, so this one takes the name of the first.
+    let first = thread::Builder::new().name("main".to_owned()).spawn(|| {
+        for n in 0..1000 {
+            tracing::info!("line {n}");
+        }
+        panic!("the end");
+    });
+    let _ = first.unwrap().join();
 }
 
 #[test]
