@@ -4,13 +4,21 @@
 //! [`App::run`] is the *service runtime*: plug-ins, signals and the acceptors live there; instances
 //! see watches. Nodes start before gates and stop after them.
 
+mod banner;
 mod control;
+mod descriptors;
+mod pid;
+mod program;
 mod running;
+mod signals;
 mod stop;
 mod threads;
 mod watchdog;
+mod ways;
 
 pub use control::{Control, InstanceState, InstanceStatus, Phase};
+pub use descriptors::TooFewDescriptors;
+pub use pid::PidError;
 pub use stop::{Unclean, UncleanList};
 
 #[cfg(feature = "admin")]
@@ -18,13 +26,17 @@ use crate::admin::{Admin, Attached};
 use crate::{
     cluster::Cluster,
     gate::{Doorway, Gate},
-    instance::{InstanceError, Member},
+    instance::{BuildError, InstanceError, Member},
     node::{Node, workers::Workers},
 };
 use control::{Entry, Order};
+use pid::PidFile;
 use running::Running;
-use std::{future::Future, io, sync::Arc, time::Duration};
+use signals::Signals;
+use std::{future::Future, io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use ways::Ways;
 use yumen_core::{locator::LocatorError, registry::RegistryError};
+use yumen_log::Logs;
 use yumen_net::acceptor::Counts;
 use yumen_proto::{id::InstanceId, link::Kind};
 use yumen_settings::Settings;
@@ -88,6 +100,24 @@ pub enum AppError {
     /// An acceptor ended.
     #[error("a listener failed: {0}")]
     Listener(io::Error),
+    /// The handlers of signals could not be installed.
+    #[error("cannot handle signals: {0}")]
+    Signals(io::Error),
+    /// The file with the process's number.
+    #[error(transparent)]
+    Pid(#[from] PidError),
+    /// Not even the instances and listeners could be opened.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
+    /// The admin's settings.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// It was built so that a panic ends the process.
+    #[error(
+        "this program was built with panic = \"abort\": one panic in a handler would end it for \
+         everybody; remove that line from the profile in Cargo.toml"
+    )]
+    PanicAborts,
     /// The stop left something undone.
     #[error("the stop was not clean: {0}")]
     Unclean(UncleanList),
@@ -108,15 +138,34 @@ struct Front {
     gates: Vec<InstanceId>,
 }
 
+/// One component, for the banner.
+#[derive(Debug)]
+struct Component {
+    kind: Kind,
+    id: InstanceId,
+    name: String,
+    instances: usize,
+    servers: Vec<String>,
+    locator: String,
+    registry: String,
+    /// The component that it shares its threads with.
+    beside: Option<&'static str>,
+}
+
 /// Starts instances, waits for the end, stops them.
 #[derive(Debug, Default)]
 pub struct App {
     groups: Vec<Group>,
     fronts: Vec<Front>,
+    components: Vec<Component>,
     workers: Option<Workers>,
     control: Control,
     #[cfg(feature = "admin")]
     admin: Option<Admin>,
+    ways: Ways,
+    signals: Option<Signals>,
+    pid: Option<PidFile>,
+    shows_banner: bool,
 }
 
 impl App {
@@ -141,6 +190,9 @@ impl App {
     pub fn pairs(mut self, gate: Gate, node: Node) -> Self {
         let (cluster, gates) = self.take_in(gate.into());
         let (_, nodes) = self.take_in(node.into());
+        for (component, other) in self.components.iter_mut().rev().zip(["the gate", "the node"]) {
+            component.beside = Some(other);
+        }
         let (mut gates, mut nodes) = (gates.into_iter(), nodes.into_iter());
         loop {
             let members: Vec<_> = nodes.next().into_iter().chain(gates.next()).collect();
@@ -152,6 +204,7 @@ impl App {
     }
 
     fn take_in(&mut self, part: Part) -> (Cluster, Vec<(Arc<Entry>, Member)>) {
+        let mut servers = Vec::new();
         let (cluster, members) = match part {
             Part::Node(node) => {
                 self.control.add_nodes(node.handles());
@@ -160,12 +213,28 @@ impl App {
             Part::Gate(gate) => {
                 self.control.add_gate(gate.handle());
                 let Gate { cluster, members, doorways, counts, .. } = gate;
+                let addresses = doorways.iter().filter_map(|doorway| {
+                    Some(banner::server(doorway.protocol, doorway.listener.local_addr().ok()?))
+                });
+                servers.extend(addresses);
                 let gates = members.iter().map(|member| member.id.clone()).collect();
                 self.fronts.push(Front { doorways, counts, gates });
                 (cluster, members)
             }
         };
         self.control.add_cluster(&cluster);
+        if let Some(first) = members.first() {
+            self.components.push(Component {
+                kind: first.kind,
+                id: first.id.clone(),
+                name: first.name.clone(),
+                instances: members.len(),
+                servers,
+                locator: cluster.locator().name().to_owned(),
+                registry: cluster.registry().name().to_owned(),
+                beside: None,
+            });
+        }
         let enter = |member: Member| {
             let (id, name) = (member.id.clone(), member.name.clone());
             (self.control.add(id, member.kind, name), member)
@@ -173,11 +242,53 @@ impl App {
         (cluster, members.into_iter().map(enter).collect())
     }
 
-    /// The settings of the process, for [`Control::settings`] and for instances to follow. Default:
-    /// those of an empty file.
+    /// The settings of the process: `etc.pid`, `etc.shutdownMaxWaitTime`, `etc.mode` and
+    /// `etc.yumen.app.*` count here, where no method of this type says otherwise; the rest is for
+    /// [`Control::settings`] and for instances to follow. Default: those of an empty file.
     #[must_use]
-    pub fn settings(self, settings: &Settings) -> Self {
+    pub fn settings(mut self, settings: &Settings) -> Self {
         self.control.set_settings(Arc::new(settings.clone()));
+        self.ways.read(settings);
+        self
+    }
+
+    /// The log of the process, so that [`Control::logs`] gives it and the last lines are written
+    /// before the process ends. Default: none that the app knows of.
+    #[must_use]
+    pub fn logs(self, logs: Logs) -> Self {
+        self.control.set_logs(logs);
+        self
+    }
+
+    /// File that holds the process's number while it runs. A number of a process that is gone is
+    /// replaced; one that lives ends the start. Default: `etc.pid`, and without settings none.
+    #[must_use]
+    pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ways.pid.set(Some(path.into()));
+        self
+    }
+
+    /// Longest time for the whole stop, instead of what gates and nodes say: three quarters of it
+    /// at most for the gates, the rest for the nodes. Default: `etc.shutdownMaxWaitTime`, and without
+    /// settings what the components say.
+    #[must_use]
+    pub fn drain_max(mut self, limit: Duration) -> Self {
+        self.ways.drain_max.set(Some(limit));
+        self
+    }
+
+    /// A thread that has done nothing new for so long is named in a warning; at least 100 ms more than
+    /// the [`INTERVAL`](crate::pulse::INTERVAL) of its beats. Default: `etc.yumen.app.stallWarn`, 1 s.
+    #[must_use]
+    pub fn stall_warn(mut self, limit: Duration) -> Self {
+        self.ways.stall_warn.set(limit);
+        self
+    }
+
+    /// Shows on standard output what runs, once it does.
+    #[must_use]
+    pub fn banner(mut self) -> Self {
+        self.shows_banner = true;
         self
     }
 
@@ -197,13 +308,18 @@ impl App {
         self
     }
 
-    /// Runs until the process is told to stop (SIGINT, SIGTERM) or an instance fails; then stops
-    /// every instance: gates refuse new messages and let clients go, nodes finish what they have.
+    /// Runs until the process is told to stop (SIGINT, SIGTERM or SIGQUIT; [`Control::drain`]) or an
+    /// instance fails; then stops every instance: gates refuse new messages and let clients go, nodes
+    /// finish what they have. A second signal ends the process at once, with 128 and its number.
     ///
     /// # Errors
-    /// The first [`AppError`].
-    pub async fn run(self) -> Result<(), AppError> {
-        self.run_until(told_to_stop()).await
+    /// The first [`AppError`]. A thread that is stuck may outlive this call.
+    pub async fn run(mut self) -> Result<(), AppError> {
+        let signals = match self.signals.take() {
+            Some(signals) => signals,
+            None => Signals::listen().map_err(AppError::Signals)?,
+        };
+        self.run_with(Some(&signals), signals.told()).await
     }
 
     /// As [`App::run`], without a runtime around it: for a plain `fn main`.
@@ -212,22 +328,48 @@ impl App {
     /// The first [`AppError`].
     pub fn run_blocking(self) -> Result<(), AppError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(AppError::Thread)?.block_on(self.run())
+        let runtime = runtime.map_err(AppError::Thread)?;
+        let result = runtime.block_on(self.run());
+        // A look-up of a backend that does not come back must not keep the process.
+        runtime.shutdown_background();
+        result
     }
 
-    /// Runs until `stop` resolves or an instance fails; then stops every instance.
+    /// Runs until `stop` resolves or an instance fails; then stops every instance. Signals are left to
+    /// the caller.
     ///
     /// # Errors
     /// The first [`AppError`].
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
-        if self.groups.is_empty() {
-            return Err(AppError::Empty);
-        }
-        let Self { groups, fronts, workers, control, .. } = self;
+        self.run_with(None, stop).await
+    }
+
+    async fn run_with(
+        self,
+        signals: Option<&Signals>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), AppError> {
+        let control = self.control();
+        let result = self.live(signals, stop).await;
+        control.set_phase(Phase::Ended);
+        result
+    }
+
+    /// From the first check to the last line.
+    async fn live(
+        mut self,
+        signals: Option<&Signals>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), AppError> {
+        let _pid = self.prepare(signals)?;
         #[cfg(feature = "admin")]
-        let admin = Attached::start(self.admin, &control);
+        let admin = self.take_admin()?;
+        let banner = self.shows_banner.then(|| ways::cards(&self.ways, &self.components));
+        let Self { groups, fronts, workers, control, ways, .. } = self;
+        #[cfg(feature = "admin")]
+        let admin = Attached::start(admin, &control);
         let mut running = Running::new(control.clone(), workers);
-        let mut stop = std::pin::pin!(async {
+        let mut stop = pin!(async {
             tokio::select! {
                 () = stop => {}
                 () = control.told(Order::Drain) => {}
@@ -246,43 +388,79 @@ impl App {
             Some(Err(error)) => Err(error),
             Some(Ok(())) => {
                 control.set_phase(Phase::Serving);
-                let mut watchdog = std::pin::pin!(watchdog::watch(control.clone(), STALL_WARN));
-                tokio::select! {
-                    biased;
-                    failed = running.failed() => failed,
-                    () = &mut stop => Ok(()),
-                    () = &mut watchdog => Ok(()),
+                if let Some(cards) = banner {
+                    ways::show(&cards, control.logs().as_ref());
                 }
+                serve(&mut running, &ways, stop).await
             }
         };
-        let stopped = running.stop(None).await;
+        if let Err(error) = &result {
+            tracing::error!("{error}; everything else is stopped");
+        }
+        let stopped = running.stop(*ways.drain_max.value()).await;
         control.set_phase(Phase::Ended);
         #[cfg(feature = "admin")]
         admin.end().await;
         result.and(stopped)
     }
+
+    /// The admin that was given, or else the one that the settings ask for.
+    #[cfg(feature = "admin")]
+    fn take_admin(&mut self) -> Result<Option<Admin>, AppError> {
+        let admin = match self.admin.take() {
+            Some(admin) => Some(admin),
+            None => {
+                let settings = self.control.settings();
+                let admin = &settings.yumen.admin;
+                let bind = || Admin::bind(&admin.addr, admin.token.expose());
+                (!admin.addr.is_empty()).then(bind).transpose()?
+            }
+        };
+        if let Some(admin) = &admin {
+            self.ways.admin = Some(admin.addr());
+        }
+        Ok(admin)
+    }
+
+    /// What can be refused before anything runs.
+    fn prepare(&mut self, signals: Option<&Signals>) -> Result<Option<PidFile>, AppError> {
+        if self.groups.is_empty() {
+            return Err(AppError::Empty);
+        }
+        if cfg!(panic = "abort") {
+            return Err(AppError::PanicAborts);
+        }
+        let pid = match (self.pid.take(), self.ways.pid.value()) {
+            (Some(written), _) => Some(written),
+            (None, Some(path)) => Some(PidFile::write(path)?),
+            (None, None) => None,
+        };
+        if let (Some(signals), Some(pid)) = (signals, &pid) {
+            let path = pid.path().to_owned();
+            signals.at_exit(move || pid::remove(&path));
+        }
+        let admin_wanted = !self.control.settings().yumen.admin.addr.is_empty();
+        if admin_wanted && !cfg!(feature = "admin") {
+            tracing::warn!("etc.yumen.admin.addr is set, but this program was built without admin");
+        }
+        descriptors::provide(ways::needs(self.groups.len(), &self.fronts))?;
+        Ok(pid)
+    }
 }
 
-/// How long a thread may do nothing new before it is called stuck, where nothing else is said.
-const STALL_WARN: Duration = Duration::from_secs(1);
-
-/// Resolves at SIGINT or SIGTERM; elsewhere than on Unix at Ctrl-C.
-async fn told_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-        if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without signals the process runs until it is killed.
-        std::future::pending::<()>().await;
+/// Serves until `stop` resolves or something fails.
+async fn serve(
+    running: &mut Running,
+    ways: &Ways,
+    stop: impl Future<Output = ()>,
+) -> Result<(), AppError> {
+    let watchdog = watchdog::watch(running.control.clone(), *ways.stall_warn.value());
+    let watchdog = pin!(watchdog);
+    tokio::select! {
+        biased;
+        failed = running.failed() => failed,
+        () = stop => Ok(()),
+        () = watchdog => Ok(()),
     }
 }
 

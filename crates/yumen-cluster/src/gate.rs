@@ -5,6 +5,7 @@
 //! clients), `login.rs` (who is who).
 
 mod balance;
+mod bind;
 mod find;
 mod forward;
 mod hall;
@@ -68,6 +69,9 @@ pub struct Gate {
 pub(crate) struct Doorway {
     pub(crate) listener: std::net::TcpListener,
     pub(crate) limiter: Limiter,
+    pub(crate) protocol: &'static str,
+    /// 0 is no limit.
+    pub(crate) connections_max: usize,
 }
 
 /// Settings of a gate before they are checked. Each method says its default.
@@ -249,10 +253,11 @@ impl GateBuilder {
                 Ok((addr, listener)) => {
                     let limiter = Limiter::new(listen.connections_max, listen.per_address_max);
                     addresses.push(addr);
-                    doorways.push(Doorway { listener, limiter });
+                    let (protocol, connections_max) = (listen.protocol(), listen.connections_max);
+                    doorways.push(Doorway { listener, limiter, protocol, connections_max });
                 }
                 Err(error) => {
-                    problems.push(format!("cannot listen on {}: {error}", listen.addr));
+                    problems.push(bind::advice(listen.protocol(), &listen.addr, &error));
                 }
             }
         }

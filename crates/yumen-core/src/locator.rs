@@ -120,6 +120,11 @@ pub struct Claim {
 /// Dropping a future may leave its effect done or not done. A caller that does not know whether
 /// its claim took effect claims again.
 pub trait Locator: Send + Sync + 'static {
+    /// What it is, for a person: one or two words, as `redis`. Default: the name of its type.
+    fn name(&self) -> &str {
+        crate::type_name::<Self>()
+    }
+
     /// Begins a life of an instance and gives its number, greater than of every earlier one. If
     /// the instance was open, that life ends: its places are gone and the watchers are told.
     ///

@@ -20,6 +20,11 @@ use yumen_proto::InstanceId;
 /// An instance is known by its kind *and* its id: a node that also serves a mesh is two records
 /// under one id.
 pub trait Registry: Send + Sync + 'static {
+    /// What it is, for a person: one or two words, as `etcd`. Default: the name of its type.
+    fn name(&self) -> &str {
+        crate::type_name::<Self>()
+    }
+
     /// Publishes an instance and keeps it alive until [`Registry::leave`]. Joining again with the
     /// same kind and id replaces the record: that is how a change of state is published.
     ///

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 use yumen_core::watch::{Watch, WatchSender};
+use yumen_log::Logs;
 use yumen_net::env::Clock;
 use yumen_proto::{id::InstanceId, link::Kind};
 use yumen_settings::Settings;
@@ -208,9 +209,11 @@ pub struct Control(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     phase: WatchSender<Phase>,
+    served: AtomicBool,
     order: WatchSender<Order>,
     settings: WatchSender<Arc<Settings>>,
     parts: Mutex<Parts>,
+    logs: OnceLock<Logs>,
 }
 
 #[derive(Debug, Default)]
@@ -225,9 +228,11 @@ impl Default for Control {
     fn default() -> Self {
         Self(Arc::new(Shared {
             phase: WatchSender::new(Phase::Starting),
+            served: AtomicBool::new(false),
             order: WatchSender::new(Order::Run),
             settings: WatchSender::new(Arc::default()),
             parts: Mutex::default(),
+            logs: OnceLock::new(),
         }))
     }
 }
@@ -285,12 +290,29 @@ impl Control {
         self.0.settings.watch()
     }
 
+    /// The log of the process, if the app knows it.
+    pub fn logs(&self) -> Option<Logs> {
+        self.0.logs.get().cloned()
+    }
+
+    pub(super) fn set_logs(&self, logs: Logs) {
+        let _only_once = self.0.logs.set(logs);
+    }
+
     pub(super) fn set_settings(&self, settings: Arc<Settings>) {
         self.0.settings.send(settings);
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {
+        if phase == Phase::Serving {
+            self.0.served.store(true, Ordering::Relaxed);
+        }
         self.0.phase.send_if_new(phase);
+    }
+
+    /// Whether everything has run.
+    pub(super) fn has_served(&self) -> bool {
+        self.0.served.load(Ordering::Relaxed)
     }
 
     /// What the app has been told.

@@ -31,6 +31,9 @@ use yumen_net::{
 };
 use yumen_proto::{id::InstanceId, link::Kind};
 
+/// How long an instance may take to start before that is said, and between two times.
+const SLOW_START: Duration = Duration::from_secs(5);
+
 /// One instance that was started.
 pub(super) struct Live {
     pub(super) entry: Arc<Entry>,
@@ -163,10 +166,17 @@ impl Running {
         self.live.push(live);
         // One that cannot be sent is dropped, and its reporter says so.
         let _sent = thread.send((launch, ties, reporter)).await;
-        let record = tokio::select! {
-            biased;
-            Ok(record) = served => record,
-            failed = self.failed() => return failed,
+        let mut served = served;
+        let record = loop {
+            tokio::select! {
+                biased;
+                Ok(record) = &mut served => break record,
+                failed = self.failed() => return failed,
+                () = tokio::time::sleep(SLOW_START) => {
+                    let what = what(kind);
+                    tracing::warn!("still waiting for {what} {id} to start: its state or a start hook");
+                }
+            }
         };
         if let Some(live) = self.live.last_mut() {
             live.record = Some(record.clone());
@@ -176,7 +186,7 @@ impl Running {
         entry.set_state(InstanceState::Serving);
         let name = record.alias;
         let what = what(kind);
-        tracing::info!(%id, name, "{what} started");
+        tracing::info!(name, "{what} {id} started");
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use super::{
     running::{Live, Running},
     threads::Report,
     watchdog::seconds,
+    what,
 };
 use crate::instance::{InstanceError, Left, Stop};
 use std::{fmt, time::Duration};
@@ -186,16 +187,16 @@ impl Running {
     }
 
     fn note(&mut self, report: Report, unclean: &mut Vec<Unclean>) {
-        let id = report.0.id.clone();
+        let (id, kind) = (report.0.id.clone(), what(report.0.kind));
         let what = match self.ended(report) {
             Ok(()) => {
-                tracing::info!(%id, "ended");
+                tracing::info!("{kind} {id} ended");
                 return;
             }
             Err(InstanceError::Undrained(left)) => Unclean::Left { id, left },
             Err(source) => Unclean::Failed { id, source },
         };
-        tracing::error!("{what}");
+        tracing::warn!("{what}");
         unclean.push(what);
     }
 
@@ -226,7 +227,7 @@ impl Running {
                 None => (String::new(), Duration::ZERO),
             };
             let stuck = Unclean::Stuck { id: entry.id.clone(), thread, silence };
-            tracing::error!("{stuck}");
+            tracing::warn!("{stuck}");
             unclean.push(stuck);
         }
     }

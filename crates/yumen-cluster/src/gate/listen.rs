@@ -45,6 +45,15 @@ impl Listen {
         plan::Listen { addr: self.addr.clone(), settings: Arc::new(settings), transport }
     }
 
+    /// `tcp` or `ws`.
+    pub(super) fn protocol(&self) -> &'static str {
+        #[cfg(feature = "ws")]
+        if self.ws.is_some() {
+            return "ws";
+        }
+        "tcp"
+    }
+
     fn transport(&self, settings: &Settings) -> plan::Kind {
         let _only_messages_have_a_largest = settings;
         #[cfg(feature = "ws")]

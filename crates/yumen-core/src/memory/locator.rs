@@ -181,6 +181,10 @@ impl MemoryLocator {
 }
 
 impl Locator for MemoryLocator {
+    fn name(&self) -> &str {
+        "in memory"
+    }
+
     fn open<'a>(
         &'a self,
         instance: &'a InstanceId,

@@ -70,6 +70,10 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
+    fn name(&self) -> &str {
+        "in memory"
+    }
+
     fn join<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
         let max = self.instances_max;
         done(self.service(instance.kind, |service| {

@@ -1,0 +1,146 @@
+//! How an app runs, from its methods and its settings, and what it shows of that.
+
+use super::{
+    Component, Front,
+    banner::{self, Card},
+    descriptors::Needs,
+    is_gate,
+};
+use std::{
+    io::{self, IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+use yumen_log::Logs;
+use yumen_net::env::Clock;
+use yumen_settings::{Mode, Settings};
+
+/// A value that a method, a file or nobody has set. The method wins, whoever comes first.
+#[derive(Clone, Debug)]
+pub(super) struct Way<T> {
+    value: T,
+    by_code: bool,
+}
+
+impl<T> Way<T> {
+    fn default_to(value: T) -> Self {
+        Self { value, by_code: false }
+    }
+
+    /// By a method.
+    pub(super) fn set(&mut self, value: T) {
+        *self = Self { value, by_code: true };
+    }
+
+    /// By the settings.
+    fn read(&mut self, value: T) {
+        if !self.by_code {
+            self.value = value;
+        }
+    }
+
+    pub(super) fn is_by_code(&self) -> bool {
+        self.by_code
+    }
+
+    pub(super) fn value(&self) -> &T {
+        &self.value
+    }
+}
+
+/// How an app runs.
+#[derive(Clone, Debug)]
+pub(super) struct Ways {
+    pub(super) pid: Way<Option<PathBuf>>,
+    pub(super) drain_max: Way<Option<Duration>>,
+    pub(super) stall_warn: Way<Duration>,
+    mode: Mode,
+    /// Where admin listens.
+    pub(super) admin: Option<SocketAddr>,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self {
+            pid: Way::default_to(None),
+            drain_max: Way::default_to(None),
+            stall_warn: Way::default_to(Duration::from_secs(1)),
+            mode: Mode::default(),
+            admin: None,
+        }
+    }
+}
+
+impl Ways {
+    /// Takes over what the settings say.
+    pub(super) fn read(&mut self, settings: &Settings) {
+        let general = &settings.general;
+        self.mode = general.mode;
+        self.pid.read((!general.pid.is_empty()).then(|| PathBuf::from(&general.pid)));
+        let limit = general.shutdown_max_wait_time;
+        self.drain_max.read((!limit.is_zero()).then_some(limit));
+        self.stall_warn.read(settings.yumen.app.stall_warn);
+    }
+}
+
+/// The descriptors that are needed with these threads and listeners.
+pub(super) fn needs(threads: usize, fronts: &[Front]) -> Needs {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let mut needs = Needs { threads: number(threads), ..Needs::default() };
+    for doorway in fronts.iter().flat_map(|front| &front.doorways) {
+        needs.listeners = needs.listeners.saturating_add(1);
+        needs.connections = needs.connections.saturating_add(number(doorway.connections_max));
+        needs.unlimited |= doorway.connections_max == 0;
+    }
+    needs
+}
+
+/// What the banner shows.
+pub(super) fn cards(ways: &Ways, components: &[Component]) -> Vec<Card> {
+    let pid = std::process::id().to_string();
+    let global =
+        Card::new("Global").row("PID", pid).row("Mode", ways.mode.name()).row("Time", time());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let admin = ways.admin.map(|at| Card::new("Admin").row("Url", format!("http://{at}")));
+    let parts = components.iter().map(|component| card(component, cores));
+    std::iter::once(global).chain(parts).chain(admin).collect()
+}
+
+fn card(component: &Component, cores: usize) -> Card {
+    let Component { kind, id, name, instances, servers, locator, registry, beside } = component;
+    let gate = is_gate(*kind);
+    let mut card = Card::new(if gate { "Gate" } else { "Node" });
+    card = card.row("ID", id.as_str()).row("Name", &**name).row("Link", "");
+    for server in servers {
+        card = card.row("Server", &**server);
+    }
+    if !gate {
+        card = card.row("Codec", "chosen by each handler");
+    }
+    card = card.row("Locator", &**locator).row("Registry", &**registry);
+    if !gate {
+        card = card.row("Encryptor", "").row("Transporter", "");
+    }
+    let what = super::what(*kind);
+    card.row("Instances", banner::instances(*instances, what, cores, *beside))
+}
+
+/// The time with its zone, to the second.
+fn time() -> String {
+    let now = i128::from(Clock::real().now().unix_ns);
+    let now = jiff::Timestamp::from_nanosecond(now).unwrap_or_default();
+    now.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+/// Longest wait for the lines before the banner.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// Prints the banner, behind what was logged before. A standard output that is gone is no reason to
+/// stop.
+pub(super) fn show(cards: &[Card], logs: Option<&Logs>) {
+    let _in_time = logs.is_none_or(|logs| logs.flush(FLUSH_MAX));
+    let mut out = io::stdout().lock();
+    let text = banner::render(cards, out.is_terminal());
+    let _nobody_reads = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
