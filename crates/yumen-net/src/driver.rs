@@ -83,6 +83,8 @@ pub struct Stats {
     pub holds: Cell<u64>,
     /// Times a socket was found full.
     pub blocked: Cell<u64>,
+    /// Times this thread had not run for so long that no peer is blamed for its silence.
+    pub pauses: Cell<u64>,
     /// Packets too short for their header and messages that were not exactly one packet: skipped.
     pub skipped: Cell<u64>,
 }

@@ -60,7 +60,8 @@ enum Source {
     /// The machine's clocks: wall time is read once a second and carried forward between.
     Real { read_at: Cell<Instant>, unix_ns: Cell<i64> },
     /// The paused clock of a test runtime, plus this much: clock skew, or work that took time.
-    Virtual { start: Instant, ahead: Cell<Duration> },
+    /// Its wall time may be off by some nanoseconds.
+    Virtual { start: Instant, ahead: Cell<Duration>, wall: Cell<i64> },
 }
 
 /// Wall time at the start of a virtual clock: 2024-01-01 00:00 UTC, in nanoseconds since 1970.
@@ -81,7 +82,7 @@ impl Clock {
     /// The clock of the paused runtime this is called in.
     pub fn paused() -> Self {
         let start = tokio::time::Instant::now().into_std();
-        Self(Rc::new(Source::Virtual { start, ahead: Cell::default() }))
+        Self(Rc::new(Source::Virtual { start, ahead: Cell::default(), wall: Cell::new(0) }))
     }
 
     /// The time now. One read costs about 25 ns: read once per batch and hand the value down.
@@ -98,11 +99,12 @@ impl Clock {
                 known.set(unix_ns());
                 Now { mono, unix_ns: known.get() }
             }
-            Source::Virtual { start, ahead } => {
+            Source::Virtual { start, ahead, wall } => {
                 let now = tokio::time::Instant::now().into_std();
                 let mono = now.checked_add(ahead.get()).unwrap_or(now);
                 let since = mono.saturating_duration_since(*start);
-                Now { mono, unix_ns: later(VIRTUAL_EPOCH_NS, since) }
+                let epoch = VIRTUAL_EPOCH_NS.saturating_add(wall.get());
+                Now { mono, unix_ns: later(epoch, since) }
             }
         }
     }
@@ -117,6 +119,16 @@ impl Clock {
     pub fn skip(&self, step: Duration) {
         if let Source::Virtual { ahead, .. } = &*self.0 {
             ahead.set(ahead.get().saturating_add(step));
+        }
+    }
+}
+
+impl Clock {
+    /// Sets the wall time of a virtual clock off by so many nanoseconds, as an operator or a time
+    /// server would. A real clock ignores it.
+    pub fn set_wall(&self, off_ns: i64) {
+        if let Source::Virtual { wall, .. } = &*self.0 {
+            wall.set(off_ns);
         }
     }
 }

@@ -270,6 +270,13 @@ impl Link {
         self.kept().saturating_add(self.wire.capacity())
     }
 
+    /// The owner did not run for `lost`: the handshake has that much longer.
+    pub(crate) fn forgive(&mut self, lost: Duration) {
+        if let State::Greeting { until, .. } | State::Dialing { until, .. } = &mut self.state {
+            *until = until.checked_add(lost).unwrap_or(*until);
+        }
+    }
+
     pub(crate) fn on_deadline(&self, now: Instant) -> Result<(), CloseReason> {
         match &self.state {
             State::Greeting { until, .. } | State::Dialing { until, .. } if *until <= now => {

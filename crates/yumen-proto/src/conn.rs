@@ -318,6 +318,10 @@ pub trait Machine {
     /// The connection has to be closed for that reason; at once if it was closing already.
     fn on_deadline(&mut self, now: Now, out: &mut Out) -> Result<(), CloseReason>;
 
+    /// The owner did not run for `lost`, as when its process was suspended: no deadline counts that
+    /// time, since what the peer did meanwhile has not been seen. `now` is after it.
+    fn forgive(&mut self, now: Now, lost: Duration);
+
     /// Begins a graceful close: tells the peer why, if it understands that. What arrives from now on
     /// is discarded; the owner drops the socket once `out` is empty. A second call does nothing.
     fn close(&mut self, now: Now, reason: CloseReason, text: &str, out: &mut Out);

@@ -24,6 +24,7 @@ mod login;
 mod many;
 mod node;
 mod order;
+mod outside;
 mod places;
 mod rig;
 mod routing;

@@ -1,6 +1,10 @@
 //! Once a second: every deadline of every connection.
+//!
+//! Time in which this thread did not run is nobody's silence: after a pause (the process was
+//! suspended, a handler blocked the thread) the sockets hold what the peers sent meanwhile, unread.
+//! Every deadline moves by what was lost, and the first sweep judges nobody.
 
-use super::{Driver, Service};
+use super::{Driver, Service, count};
 use std::{rc::Rc, time::Duration};
 use yumen_proto::{
     conn::{CloseReason, Machine, Now},
@@ -9,24 +13,33 @@ use yumen_proto::{
 
 /// How often deadlines are looked at, and so how late they may be.
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
+/// A sweep that comes later than this by itself has missed something.
+const LATE: Duration = Duration::from_millis(500);
 /// Sessions looked at before others get a turn.
 const SWEEP_SLICE: usize = 256;
 
 impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     pub(super) async fn sweep(self: &Rc<Self>, service: &dyn Service<M, D>) {
+        let (mut last, mut forgave) = (self.env.clock.now().mono, false);
         loop {
             self.env.clock.sleep(SWEEP).await;
             let now = self.env.clock.now();
             self.now.set(now);
-            let mut from = 0;
-            while from < self.sessions.borrow().capacity() {
-                let until = from.saturating_add(SWEEP_SLICE);
-                let late: Vec<_> = (from..until).filter_map(|slot| self.late(slot, now)).collect();
-                for (conn, reason) in late {
-                    self.close_late(conn, reason);
-                }
-                from = until;
-                tokio::task::yield_now().await;
+            let lost = now.mono.saturating_duration_since(last).saturating_sub(SWEEP);
+            last = now.mono;
+            if lost > LATE {
+                count(&self.stats.pauses, 1);
+                self.each_slice(|slot| self.forgive(slot, now, lost)).await;
+            }
+            // One that is always late has to judge all the same.
+            forgave = lost > LATE && !forgave;
+            if !forgave {
+                let late = |slot| {
+                    if let Some((conn, reason)) = self.late(slot, now) {
+                        self.close_late(conn, reason);
+                    }
+                };
+                self.each_slice(late).await;
             }
             let mut lingering = self.lingering.borrow_mut();
             while lingering.front().is_some_and(|(until, _)| *until <= now.mono) {
@@ -34,6 +47,24 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
             }
             drop(lingering);
             service.on_sweep(now);
+        }
+    }
+
+    /// Calls `f` with every slot there is, and gives way between slices.
+    async fn each_slice(&self, f: impl Fn(usize)) {
+        let mut from = 0;
+        while from < self.sessions.borrow().capacity() {
+            let until = from.saturating_add(SWEEP_SLICE);
+            (from..until).for_each(&f);
+            from = until;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn forgive(&self, slot: usize, now: Now, lost: Duration) {
+        if let Some(session) = self.sessions.borrow_mut().get_mut(slot) {
+            session.machine.forgive(now, lost);
+            session.transport.forgive(lost);
         }
     }
 

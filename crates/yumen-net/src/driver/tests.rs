@@ -4,6 +4,8 @@
 mod inside;
 #[path = "tests/limits.rs"]
 mod limits;
+#[path = "tests/pause.rs"]
+mod pause;
 #[cfg(feature = "ws")]
 #[path = "tests/ws.rs"]
 mod ws;

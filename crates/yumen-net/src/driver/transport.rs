@@ -2,7 +2,10 @@
 
 #[cfg(feature = "ws")]
 use crate::ws::Link;
-use std::{cell::RefCell, time::Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 use yumen_proto::conn::{CloseReason, Machine, Out};
 
 /// How packets travel over a connection.
@@ -124,6 +127,17 @@ impl Transport {
             Self::Stream => 0,
             #[cfg(feature = "ws")]
             Self::Ws(link) => link.held(),
+        }
+    }
+
+    /// The owner did not run for `lost`.
+    pub(super) fn forgive(&mut self, lost: Duration) {
+        match self {
+            Self::Stream => {
+                let _no_handshake = lost;
+            }
+            #[cfg(feature = "ws")]
+            Self::Ws(link) => link.forgive(lost),
         }
     }
 

@@ -231,6 +231,14 @@ impl Base {
         Ok(clock)
     }
 
+    /// Moves every deadline, and what was last heard, by time in which nobody looked. All other
+    /// times count from the start.
+    pub(super) fn forgive(&mut self, now: Now, lost: Duration) {
+        for at in [&mut self.start, &mut self.seen] {
+            *at = at.checked_add(lost).unwrap_or(now.mono).min(now.mono);
+        }
+    }
+
     fn silence(&mut self, now: Now) -> Result<(), CloseReason> {
         let Some(idle_max) = self.settings.heartbeat.idle_max() else { return Ok(()) };
         if self.has_whole_packet() {

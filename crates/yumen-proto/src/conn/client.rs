@@ -9,7 +9,7 @@ use crate::{
     id::RouteId,
     packet::{Data, Packet},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +182,10 @@ impl Machine for ClientConn {
 
     fn on_deadline(&mut self, now: Now, out: &mut Out) -> Result<(), CloseReason> {
         self.base.on_deadline(now, out).map(|_| ())
+    }
+
+    fn forgive(&mut self, now: Now, lost: Duration) {
+        self.base.forgive(now, lost);
     }
 
     /// Gates are told nothing: they only ever see the stream end.

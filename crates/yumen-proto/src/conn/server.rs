@@ -226,6 +226,10 @@ impl Machine for ServerConn {
         Ok(())
     }
 
+    fn forgive(&mut self, now: Now, lost: Duration) {
+        self.base.forgive(now, lost);
+    }
+
     fn close(&mut self, now: Now, reason: CloseReason, text: &str, out: &mut Out) {
         if self.base.close(now, reason)
             && self.base.features.has(Features::CLOSE)

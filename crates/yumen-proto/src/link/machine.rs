@@ -499,6 +499,17 @@ impl Machine for LinkConn {
         if passed(self.stall_at, now) { Err(CloseReason::Stalled) } else { Ok(()) }
     }
 
+    /// But for heartbeats: one is due all the more.
+    fn forgive(&mut self, now: Now, lost: Duration) {
+        let until = self.closing.as_mut().and_then(|(_, until)| until.as_mut());
+        for at in self.stall_at.iter_mut().chain(until) {
+            *at = at.checked_add(lost).unwrap_or(*at);
+        }
+        for at in [&mut self.began, &mut self.seen] {
+            *at = at.checked_add(lost).unwrap_or(now.mono).min(now.mono);
+        }
+    }
+
     fn on_deadline(&mut self, now: Now, out: &mut Out) -> Result<(), CloseReason> {
         if let Some((reason, until)) = self.closing {
             return if passed(until, now) { Err(reason) } else { Ok(()) };

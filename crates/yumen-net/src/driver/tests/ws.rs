@@ -48,7 +48,7 @@ impl Rig {
         Options { path: "/game".to_owned(), ..Options::new(1000) }
     }
 
-    fn web(&self, room: usize) -> (Peer, ConnId) {
+    pub(super) fn web(&self, room: usize) -> (Peer, ConnId) {
         let (near, far) = pair(room, self.sim.dice());
         let link = Link::server(&Arc::new(self.options()), self.env.clock.now().mono);
         (Peer::new(near), self.accept(far, Transport::Ws(Box::new(link))))
