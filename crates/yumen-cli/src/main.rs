@@ -1,8 +1,9 @@
-//! The `yumen` command: the demo, the benchmarks, and asking a running process.
+//! The `yumen` command: the demo, the benchmarks, settings, and asking a running process.
 //!
 //! Only what a person types and sees is here. Everything that measures is in `yumen-bench`, so
 //! that it can be built and tested without this binary.
 mod admin;
+mod config;
 mod demo;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +41,9 @@ enum Command {
     /// Measure a server of ours, or any that speaks due's packets.
     #[command(subcommand, arg_required_else_help = true)]
     Bench(BenchCommand),
+    /// See what the settings are and where each came from; check them.
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(config::ConfigCommand),
 }
 
 fn main() -> ExitCode {
@@ -47,5 +51,6 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Bench(command) => yumen_bench::command::run(command),
+        Command::Config(command) => config::run(&command),
     }
 }

@@ -66,7 +66,10 @@ impl Settings {
 
     fn change(&self, other: &Self, key: &Key) -> Option<Change> {
         let (old, new) = (self.shown(key), other.shown(key));
-        let written = |settings: &Self| settings.tree().get(key.name).map(|n| n.value.clone());
+        let written = |settings: &Self| {
+            let node = settings.tree().get(key.name);
+            node.map_or_else(key.default, |node| node.value.clone())
+        };
         let is_same = if key.secret { written(self) == written(other) } else { old == new };
         let values = (!key.secret).then_some((old, new));
         let (key, standing) = (key.name.to_owned(), Some(key.standing));

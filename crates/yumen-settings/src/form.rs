@@ -87,7 +87,7 @@ pub(crate) fn kind(value: &Value) -> String {
         Value::Bool(truth) => truth.to_string(),
         Value::Int(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
-        Value::Text(text) => quoted(&shortened(text)),
+        Value::Text(text) => quoted(&shortened(&without_password(text))),
         Value::List(_) => "a list".to_owned(),
         Value::Table(_) => "a table".to_owned(),
     }
@@ -120,7 +120,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// A text, as due makes one of numbers and booleans too.
-fn text(value: &Value) -> Option<String> {
+pub(crate) fn text(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) => Some(text.clone()),
         Value::Int(number) => Some(number.to_string()),

@@ -173,10 +173,29 @@ impl Key {
     }
 }
 
+/// The keys of one table of a file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Table {
+    /// With the stem of its file: `etc.packet`; `etc` for what stands above all tables.
+    pub name: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    /// Its keys, without those of the tables in it.
+    pub keys: Vec<Key>,
+}
+
+impl Table {
+    /// Without the stem of its file: `packet`. Empty for what stands above all tables.
+    pub fn path(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(_, path)| path)
+    }
+}
+
 /// A struct that is read from one table, the tables in it included.
 pub(crate) trait Section: Default {
-    /// Its keys, and those of the tables in it.
-    fn keys(all: &mut Vec<Key>);
+    /// Its table, and those in it.
+    fn tables(all: &mut Vec<Table>);
 
     /// Its values.
     fn read(reader: &mut crate::section::Reader<'_>) -> Self;
@@ -228,19 +247,23 @@ macro_rules! section {
         }
 
         impl $crate::key::Section for $name {
-            fn keys(all: &mut Vec<$crate::key::Key>) {
-                $(all.push(const {
-                    $crate::key::Key::new::<$type>(
-                        concat!($path, ".", $key),
-                        concat!($($doc),+),
-                        || $crate::form::Literal::value($default),
-                        $standing,
-                    )$($(.$option $arguments)+)?
-                });)*
-                $($(all.push($crate::keys::dead(concat!($path, ".", $dead)));)*)?
-                $($(<$inner_type as $crate::key::Section>::keys(all);)*)?
-                // A section may have no keys but those of its tables.
-                let _ = all;
+            fn tables(all: &mut Vec<$crate::key::Table>) {
+                all.push($crate::key::Table {
+                    name: $path,
+                    doc: concat!($($about),+),
+                    keys: vec![
+                        $(const {
+                            $crate::key::Key::new::<$type>(
+                                concat!($path, ".", $key),
+                                concat!($($doc),+),
+                                || $crate::form::Literal::value($default),
+                                $standing,
+                            )$($(.$option $arguments)+)?
+                        },)*
+                        $($($crate::keys::dead(concat!($path, ".", $dead)),)*)?
+                    ],
+                });
+                $($(<$inner_type as $crate::key::Section>::tables(all);)*)?
             }
 
             fn read(reader: &mut $crate::section::Reader<'_>) -> Self {

@@ -3,18 +3,19 @@
 //! To add a key: a row in the table of its section, and a row in `tests/data/keys.tsv`. To add a
 //! section: its table, a field in the struct above it, and nothing else.
 
+pub mod backends;
 pub mod cluster;
-
+pub mod crypto;
 pub mod general;
-
+pub mod http;
 pub mod log;
 pub mod network;
 pub mod packet;
-
+pub mod stores;
 pub mod yumen;
 
 use crate::{
-    form::{Form, Read},
+    form::{Form, Read, kind},
     key::{Key, Standing},
     tree::Value,
 };
@@ -22,21 +23,21 @@ use crate::{
 /// Why keys of connections between instances have no effect.
 const LINKS: &str = "instances of different processes do not reach each other yet";
 
-/// A value about which nothing is known, for a key that nobody reads.
+/// A value about which nothing is known, for a key that nobody reads: what it is, for a person.
 #[derive(Default)]
-struct Anything;
+struct Anything(String);
 
 impl Form for Anything {
     const NAME: &'static str = "anything";
     const WANTED: &'static str = "anything";
 
     fn read(value: &Value) -> Option<Read<Self>> {
-        let _whatever_it_is = value;
-        Some(Read::new(Self))
+        let nothing = *value == Value::Null;
+        Some(Read::new(Self(if nothing { String::new() } else { kind(value) })))
     }
 
     fn show(&self) -> String {
-        String::new()
+        self.0.clone()
     }
 }
 

@@ -17,6 +17,7 @@
 )]
 
 mod changes;
+pub mod explain;
 mod files;
 pub mod form;
 pub mod format;
@@ -27,6 +28,7 @@ mod layers;
 mod loader;
 pub mod nearest;
 mod problem;
+pub mod reference;
 mod section;
 mod settings;
 pub mod tree;
@@ -35,7 +37,7 @@ mod watch;
 
 pub use changes::Change;
 pub use form::{Bytes, Secret};
-pub use key::{Key, Standing};
+pub use key::{Key, Standing, Table};
 pub use keys::{
     cluster::{ClusterGateSettings, ClusterNodeSettings, ClusterSettings},
     general::{GeneralSettings, Mode},
@@ -47,7 +49,7 @@ pub use keys::{
 pub use layers::variable;
 pub use loader::Loader;
 pub use problem::{Note, Position, Problem, SettingsErrors};
-pub use settings::{Settings, keys as all_keys};
+pub use settings::{Settings, keys as all_keys, tables as all_tables};
 pub use watch::{Changes, Event, Watcher};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use crate::{
     Note, Problem,
-    form::{Form, kind, quoted},
+    form::{Form, kind, quoted, text},
     key::{Key, Standing},
     nearest,
     tree::{Node, Origin, Tree, Value},
@@ -59,8 +59,8 @@ impl<'a> Reader<'a> {
             self.refuse(key, node, format_args!("it must be {}", key.wanted));
             return None;
         };
-        if let Value::Text(text) = &node.value {
-            self.check(key, node, text.trim());
+        if let Some(text) = text(&node.value) {
+            self.check(key, node, &text);
         }
         if let Some(note) = read.note {
             self.note(key, node, note);

@@ -7,10 +7,18 @@ use crate::{
     Note, Problem, SettingsErrors,
     format::Format,
     get,
-    key::{Key, Section, Standing},
+    key::{Key, Section, Standing, Table},
     keys::{
-        cluster::ClusterSettings, general::GeneralSettings, log::LogSettings,
-        network::NetworkSettings, packet::PacketSettings, yumen::YumenSettings,
+        backends::{ConfigSettings, RegistrySettings, TransportSettings},
+        cluster::ClusterSettings,
+        crypto::CryptoSettings,
+        general::GeneralSettings,
+        http::{HttpSettings, PprofSettings, TaskSettings},
+        log::LogSettings,
+        network::NetworkSettings,
+        packet::PacketSettings,
+        stores::{CacheSettings, EventbusSettings, LocateSettings, LockSettings},
+        yumen::YumenSettings,
     },
     loader::Loader,
     section::Reader,
@@ -38,10 +46,10 @@ macro_rules! settings {
             written: Written,
         }
 
-        /// All keys, in the order of the reference page.
-        pub fn keys() -> Vec<Key> {
+        /// All tables of the file `etc`, in the order of the reference page.
+        pub fn tables() -> Vec<Table> {
             let mut all = Vec::new();
-            $(<$type as Section>::keys(&mut all);)*
+            $(<$type as Section>::tables(&mut all);)*
             all
         }
 
@@ -69,6 +77,33 @@ settings! {
     log: LogSettings;
     /// Yumen's own settings: `yumen.*`.
     yumen: YumenSettings;
+    /// Where users are: `locate.*`.
+    locate: LocateSettings;
+    /// Registries: `registry.*`.
+    registry: RegistrySettings;
+    /// Calls between services: `transport.*`.
+    transport: TransportSettings;
+    /// Configuration centres: `config.*`.
+    config: ConfigSettings;
+    /// The event bus: `eventbus.*`.
+    eventbus: EventbusSettings;
+    /// The cache: `cache.*`.
+    cache: CacheSettings;
+    /// Locks that several processes share: `lock.*`.
+    lock: LockSettings;
+    /// The pool for work beside handlers: `task.*`.
+    task: TaskSettings;
+    /// The web server for games: `http.*`.
+    http: HttpSettings;
+    /// Profiling: `pprof.*`.
+    pprof: PprofSettings;
+    /// Keys for encrypting and signing messages: `crypto.*`.
+    crypto: CryptoSettings;
+}
+
+/// All keys, in the order of the reference page.
+pub fn keys() -> Vec<Key> {
+    tables().into_iter().flat_map(|table| table.keys).collect()
 }
 
 /// Every key that an environment variable can write to.

@@ -1,6 +1,7 @@
 //! The `yumen` command as a person or a script runs it.
 #![expect(clippy::expect_used, reason = "tests")]
 mod admin;
+mod config;
 mod help;
 
 use std::io::{BufRead, BufReader, Read};

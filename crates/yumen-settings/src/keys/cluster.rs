@@ -3,7 +3,7 @@
 //! Instances of one process reach each other without sockets, so due's settings for the connections
 //! between them have nothing to set yet.
 
-use super::{LINKS, addr};
+use super::LINKS;
 use crate::key::{
     Standing::{Live, NoEffect, NotYet, Start},
     section,
@@ -46,7 +46,7 @@ section! {
         /// What the registry's record carries for others to read.
         metadata "metadata": BTreeMap<String, String> = {}, NotYet(RECORD);
         /// Where other instances reach it, as `host:port`.
-        addr "addr": String = ":0", NotYet(LINKS) => check(addr);
+        addr "addr": String = ":0", NotYet(LINKS);
         /// Whether the public address is announced to other instances.
         expose "expose": bool = false, NotYet(LINKS);
         /// Connections to each other instance.
@@ -81,7 +81,7 @@ section! {
         /// What the registry's record carries for others to read.
         metadata "metadata": BTreeMap<String, String> = {}, NotYet(RECORD);
         /// Where other instances reach it, as `host:port`.
-        addr "addr": String = ":0", NotYet(LINKS) => check(addr);
+        addr "addr": String = ":0", NotYet(LINKS);
         /// Whether the public address is announced to other instances.
         expose "expose": bool = false, NotYet(LINKS);
         /// Connections to each other instance.

@@ -160,7 +160,7 @@ section! {
     /// The kcp listener: `network.kcp.server.*`.
     KcpServerSettings "etc.network.kcp.server" {
         /// Where it listens, as `host:port`.
-        addr "addr": String = ":3553", NotYet(KCP) => check(addr);
+        addr "addr": String = ":3553", NotYet(KCP);
         /// Most connections.
         max_conn_num "maxConnNum": i64 = 5000, NotYet(KCP);
         /// How often a heartbeat is expected.
@@ -192,7 +192,7 @@ section! {
     /// tcp connections of clients: `network.tcp.client.*`.
     TcpClientSettings "etc.network.tcp.client" {
         /// Where the gate is, as `host:port`.
-        addr "addr": String = "127.0.0.1:3553", NotYet(CODE) => check(addr);
+        addr "addr": String = "127.0.0.1:3553", NotYet(CODE);
         /// Longest time for opening a connection.
         dial_timeout "dialTimeout": Duration = "3s", NotYet(CODE);
         /// How often a heartbeat is sent.
@@ -230,7 +230,7 @@ section! {
     /// kcp connections of clients: `network.kcp.client.*`.
     KcpClientSettings "etc.network.kcp.client" {
         /// Where the gate is, as `host:port`.
-        addr "addr": String = "127.0.0.1:3553", NotYet(KCP) => check(addr);
+        addr "addr": String = "127.0.0.1:3553", NotYet(KCP);
         /// Longest time for opening a connection.
         timeout "timeout": Duration = "5s", NoEffect("due reads it and does not use it");
         /// How often a heartbeat is sent.
