@@ -8,10 +8,12 @@
 //! What each endpoint takes and gives is in `docs/reference/admin.md`; names in JSON are never renamed.
 
 mod answer;
+mod body;
 mod cluster;
 mod desk;
 mod guard;
 mod health;
+mod level;
 mod serve;
 mod sessions;
 

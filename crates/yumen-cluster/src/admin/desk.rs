@@ -4,7 +4,9 @@ use super::{
     answer::{self, Answer, Problem},
     cluster::{self, Followed},
     guard::Guard,
-    health, sessions,
+    health,
+    level::{self, Levels},
+    sessions,
 };
 use crate::app::Control;
 use axum::{
@@ -33,19 +35,22 @@ const LARGE_MAX: usize = 4;
 const NEWS_PAUSE: Duration = Duration::from_secs(10);
 
 /// Every endpoint: method, path with its parameters, and what it is for.
-pub const ENDPOINTS: [(&str, &str, &str); 7] = [
+pub const ENDPOINTS: [(&str, &str, &str); 9] = [
     ("GET", "/", "this list"),
     ("GET", "/healthz", "200, or 503 naming the instance that is stuck or dead; needs no token"),
     ("GET", "/readyz", "200 while clients are served, otherwise 503 and why; needs no token"),
     ("GET", "/instances", "every instance of the cluster; more about those of this process"),
     ("GET", "/routes", "every route of the cluster, and who serves it"),
     ("GET", "/sessions?max=&user=&conn=&gate=", "sessions of this process's gates"),
+    ("GET", "/log", "the log level"),
+    ("PUT", "/log?for=10m", "sets the log level: `debug`, or `info,yumen_cluster::gate=debug`"),
     ("POST", "/drain", "stops the process as SIGTERM does: finish what is there, then end"),
 ];
 
 /// What all requests share.
 pub(super) struct Desk {
     pub(super) control: Control,
+    pub(super) levels: Levels,
     pub(super) followed: Followed,
     guard: Guard,
     _counts: Arc<Counts>,
@@ -58,7 +63,8 @@ pub(super) type At = State<Arc<Desk>>;
 impl Desk {
     pub(super) fn new(control: Control, guard: Guard, counts: Arc<Counts>) -> Self {
         let large = Arc::new(Semaphore::new(LARGE_MAX));
-        Self { control, followed: Followed::default(), guard, _counts: counts, large }
+        let (levels, followed) = (Levels::default(), Followed::default());
+        Self { control, levels, followed, guard, _counts: counts, large }
     }
 
     /// A place among the large answers.
@@ -69,12 +75,15 @@ impl Desk {
 
     /// From when on an instance counts as stuck.
     pub(super) fn stall_max(&self) -> Duration {
-        Duration::from_secs(10)
+        self.control.settings().yumen.app.stall_max
     }
 
-    /// What goes on beside the requests: a line about those that were refused, now and then.
+    /// What goes on beside the requests: log levels that end, and a line about refused requests.
     pub(super) async fn tend(&self) -> Infallible {
-        self.tell_refusals().await
+        tokio::select! {
+            never = self.levels.fall_back(&self.control) => never,
+            never = self.tell_refusals() => never,
+        }
     }
 
     async fn tell_refusals(&self) -> Infallible {
@@ -103,6 +112,7 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router {
         .route("/instances", get(cluster::instances))
         .route("/routes", get(cluster::routes))
         .route("/sessions", get(sessions::sessions))
+        .route("/log", get(level::read).put(level::write))
         .route("/drain", post(health::drain))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)

@@ -1,6 +1,7 @@
 //! The admin of a running app, asked over real sockets as curl, a probe or an attacker would.
 
 mod life;
+mod log;
 mod refusals;
 
 use crate::{
@@ -53,10 +54,23 @@ impl Answer {
 impl Operated {
     /// Everything in one process, with an admin for this machine, or one with a token.
     fn start(token: &str) -> Self {
-        Self::with(token, |cluster, node| (rig::gate(cluster).id("gate-1").build().unwrap(), node))
+        Self::start_app(token, |app| app)
     }
 
     fn with(token: &str, parts: impl FnOnce(&Cluster, Node) -> (Gate, Node)) -> Self {
+        Self::build(token, parts, |app| app)
+    }
+
+    fn start_app(token: &str, change: impl FnOnce(App) -> App) -> Self {
+        let gate = |cluster: &Cluster| rig::gate(cluster).id("gate-1").build().unwrap();
+        Self::build(token, |cluster, node| (gate(cluster), node), change)
+    }
+
+    fn build(
+        token: &str,
+        parts: impl FnOnce(&Cluster, Node) -> (Gate, Node),
+        change: impl FnOnce(App) -> App,
+    ) -> Self {
         let (cluster, world) = (Cluster::in_process(), World::default());
         let state = world.clone();
         let node = rig::node(&cluster, "room", game::routes(), move || state.clone());
@@ -64,7 +78,7 @@ impl Operated {
         let (addr, handle) = (gate.addresses()[0], gate.handle());
         let bound = Admin::bind("127.0.0.1:0", token).unwrap();
         let admin = bound.addr();
-        let app = App::default().with(gate).with(node).admin(bound);
+        let app = change(App::default().with(gate).with(node).admin(bound));
         let control = app.control();
         let server = Server { addr, gate: handle, rig: Rig::start(app) };
         Self { server, admin, control, world }

@@ -11,6 +11,7 @@ use yumen_cluster::{
     app::{App, AppError},
     cluster::Cluster,
     node::{Clients, Router, State, on},
+    settings::{Loader, Settings},
 };
 
 #[test]
@@ -96,6 +97,10 @@ impl Block {
     }
 }
 
+fn stall_max(limit: &str) -> Settings {
+    Loader::new().code("etc.yumen.app.stallMax", limit).load().unwrap()
+}
+
 #[test]
 fn a_stuck_instance_is_named_and_stops_no_answer() {
     let (cluster, block) = (Cluster::in_process(), Block::default());
@@ -106,12 +111,13 @@ fn a_stuck_instance_is_named_and_stops_no_answer() {
             block.pass();
         }),
     );
-    let node = rig::node(&cluster, "room", routes, move || state.clone());
+    let node = rig::node(&cluster, "room", routes, move || state.clone()).id("node-1");
     let gate = rig::gate(&cluster).id("gate-1").build().unwrap();
     let (addr, admin) = (gate.addresses()[0], Admin::bind("127.0.0.1:0", "").unwrap());
     let at = admin.addr();
     // One thread for both: the blocked handler stops the gate too.
-    let app = App::default().pairs(gate, node.build().unwrap()).admin(admin);
+    let app = App::default().settings(&stall_max("1s")).pairs(gate, node.build().unwrap());
+    let app = app.admin(admin);
     let rig = Rig::start(app);
     let mut client = rig::Peer::announced(addr);
     client.send(ECHO, 1, "");
@@ -126,13 +132,19 @@ fn a_stuck_instance_is_named_and_stops_no_answer() {
         gate["stalled_ms"].as_u64()
     });
     assert!(stalled >= 1000, "{stalled}");
-    assert_eq!(get("/healthz").status, 200, "not yet beyond the limit");
+    let ill = rig::until("it is ill", || {
+        Some(get("/healthz")).filter(|answer| answer.status == 503).map(|ill| ill.refusal().1)
+    });
+    assert!(ill.contains("instance gate-1 has been stuck for "), "{ill}");
+    assert!(ill.contains("instance node-1 has been stuck for "), "{ill}");
+    assert!(get("/readyz").refusal().1.contains("gate-1"), "and takes no clients");
     assert_eq!(get("/routes").json()["routes"][0]["id"], 1);
     block.open();
     rig::until("it runs again", || {
         let json = get("/instances").json();
         json["instances"][0]["local"]["stalled_ms"].is_null().then_some(())
     });
+    assert_eq!((get("/healthz").status, get("/readyz").status), (200, 200));
     rig.stop().unwrap();
 }
 

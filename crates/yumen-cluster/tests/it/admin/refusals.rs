@@ -1,9 +1,16 @@
 //! Who is not answered: strangers, web pages, and clients that take too much or too long.
 
 use super::{Answer, Operated, answer, connect, exchange, path};
-use crate::rig;
-use std::{io::Write, net::TcpStream};
-use yumen_cluster::admin::ENDPOINTS;
+use crate::rig::{self, Rig};
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpStream},
+};
+use yumen_cluster::{
+    admin::{Admin, ENDPOINTS},
+    app::App,
+    cluster::Cluster,
+};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -111,4 +118,26 @@ fn connections_are_bounded_and_those_that_end_make_room() {
         let sent = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         sent.ok().and_then(|()| answer(stream)).filter(|answer| answer.status == 200)
     });
+}
+
+#[test]
+fn an_admin_for_other_machines_bounds_what_one_of_them_takes() {
+    let cluster = Cluster::in_process();
+    let gate = rig::gate(&cluster).build().unwrap();
+    let admin = Admin::bind("0.0.0.0:0", TOKEN).unwrap();
+    let addr = SocketAddr::from(([127, 0, 0, 1], admin.addr().port()));
+    let rig = Rig::start(App::default().with(gate).admin(admin));
+    let named = "GET /instances HTTP/1.1\r\nHost: game.example\r\n";
+    let answer_to = |more: &str| exchange(addr, &format!("{named}{more}\r\n")).status;
+    assert_eq!(answer_to(&format!("Authorization: Bearer {TOKEN}\r\n")), 200, "it has a name");
+    assert_eq!(answer_to(""), 401);
+    assert_eq!(answer_to("Origin: http://game.example\r\n"), 403);
+    let begin = || {
+        let mut stream = connect(addr);
+        stream.write_all(named.as_bytes()).unwrap();
+        stream
+    };
+    let _open: Vec<_> = (0..16).map(|_| begin()).collect();
+    assert!(answer(begin()).is_none(), "the 17th is closed at once");
+    rig.stop().unwrap();
 }
