@@ -17,6 +17,7 @@
 pub mod admin;
 pub mod app;
 pub mod backend;
+mod calm;
 pub mod client;
 pub mod cluster;
 pub mod gate;

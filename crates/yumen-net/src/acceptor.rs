@@ -6,6 +6,7 @@
 //! never ends by itself.
 
 use crate::{
+    env::Listener,
     limit::{Limiter, Permit, Refused},
     socket::Socket,
     tcp::{Bound, Loose},
@@ -13,6 +14,7 @@ use crate::{
 use std::{
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -22,6 +24,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
+    time::Sleep,
 };
 
 /// Connections that may wait for an instance; more wait in the system's backlog.
@@ -29,6 +32,8 @@ const DOOR_LEN: usize = 1024;
 /// Pauses after an error of `accept`: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Errors of `accept` are written down at most once in this time.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// A connection for an instance.
 #[derive(Debug)]
@@ -152,6 +157,45 @@ async fn deserted(entrances: &[Entrance]) {
     }
 }
 
+/// Writes down that a listener cannot accept: at once, and then no more often than every so often.
+struct Complaint {
+    listener: Option<SocketAddr>,
+    errors: u64,
+    quiet: Option<Pin<Box<Sleep>>>,
+}
+
+impl Complaint {
+    fn about(listener: &Bound) -> Self {
+        Self { listener: listener.addr().ok(), errors: 0, quiet: None }
+    }
+
+    /// Resolves when the next error may be told; never if it may be anyway.
+    async fn calm(&mut self) {
+        match &mut self.quiet {
+            Some(quiet) => quiet.await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn add(&mut self, error: &io::Error) {
+        self.errors = self.errors.saturating_add(1);
+        if self.quiet.is_none() {
+            self.quiet = Some(Box::pin(tokio::time::sleep(QUIET)));
+            self.tell(error);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, error: &io::Error) {
+        let (listener, errors) = (self.listener.map(tracing::field::display), self.errors);
+        tracing::warn!(
+            listener, %error, errors,
+            "clients could not be accepted; they wait, and it is tried again (is the limit of open \
+             files, ulimit -n, too low?)"
+        );
+    }
+}
+
 /// Whether the next connection may be accepted right away: only this one was lost.
 fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
@@ -171,10 +215,15 @@ pub async fn accept(
 ) -> io::Result<()> {
     let listener = Bound::new(listener)?;
     let mut pause = PAUSE_MIN;
+    let mut complaint = Complaint::about(&listener);
     let counts = counts.of(index);
     loop {
         let accepted = tokio::select! {
             biased;
+            () = complaint.calm() => {
+                complaint.quiet = None;
+                continue;
+            },
             accepted = listener.accept_loose() => accepted,
             () = deserted(&entrances) => return Ok(()),
         };
@@ -183,6 +232,7 @@ pub async fn accept(
             Err(error) => {
                 add(counts.map(|counts| &counts.errors));
                 if !is_passing(&error) {
+                    complaint.add(&error);
                     tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }

@@ -4,7 +4,7 @@
 //! or refused: counted by reason, and answered with a status where the client understands that.
 
 use super::{
-    hall::{Front, Hall},
+    hall::{Faults, Front, Hall},
     sessions::{Bound, Bucket, Session, Wait},
     stats::bump,
     table::{Member, Route},
@@ -326,7 +326,8 @@ impl Hall {
                 Ok(Ok(Some(located))) => return Bound::To(located.place.instance),
                 Ok(Ok(None)) => return Bound::Nowhere,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "a user's node could not be found out");
+                    let (calm, now) = (&self.faults.find, self.env.clock.now().mono);
+                    Faults::tell(calm, now, &error, "users' nodes could not be found out");
                     return Bound::Failed;
                 }
                 Err(_) => return Bound::Failed,

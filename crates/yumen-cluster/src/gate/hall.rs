@@ -11,10 +11,11 @@ use super::{
     stats::{Stats, bump},
     table::Table,
 };
-use crate::backend::Backend;
+use crate::{backend::Backend, calm::Calm};
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeSet, VecDeque},
+    error::Error,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -59,6 +60,7 @@ pub(super) struct Hall {
     pub(super) index: RefCell<Index>,
     pub(super) record: RefCell<Instance>,
     pub(super) stats: Stats,
+    pub(super) faults: Faults,
     /// Sessions that wait for room, since when is with them; each once, however often it waits.
     pub(super) waiting: RefCell<BTreeSet<ConnId>>,
     /// Lanes that are full, and what waits for them.
@@ -76,6 +78,24 @@ pub(super) struct Hall {
     pub(super) claims: RefCell<Claims>,
     /// A connection has ended: the acceptor wants to know how many are left.
     pub(super) left: Notify,
+}
+
+/// Faults of the stores that repeat with every user.
+#[derive(Default)]
+pub(super) struct Faults {
+    pub(super) find: Calm,
+    pub(super) claim: Calm,
+    pub(super) release: Calm,
+}
+
+impl Faults {
+    /// Tells of a fault that may have been there before.
+    pub(super) fn tell(calm: &Calm, now: Instant, error: &(dyn Error + 'static), what: &str) {
+        if let Some(untold) = calm.tells(now) {
+            let untold = (untold > 0).then_some(untold);
+            tracing::warn!(error, untold, "{what}");
+        }
+    }
 }
 
 /// A lane to a node that is full.

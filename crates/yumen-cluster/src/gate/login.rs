@@ -4,7 +4,7 @@
 //! own, from itself or from elsewhere, applies its policy to the connection that lost (W-40).
 
 use super::{
-    hall::Hall,
+    hall::{Faults, Hall},
     plan::DuplicateLogin,
     serve::Asker,
     sessions::{Bound, Login, Session},
@@ -165,7 +165,8 @@ impl Hall {
         match self.backend.run::<Result<Claim, LocatorError>>(request).await {
             Ok(Ok(claim)) => Ok(claim),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "a login could not be stored");
+                let (calm, now) = (&self.faults.claim, self.env.clock.now().mono);
+                Faults::tell(calm, now, &error, "logins could not be stored");
                 Err(code::INTERNAL)
             }
             Err(_) => Err(code::INTERNAL),

@@ -1,7 +1,7 @@
 //! The life of one gate instance: start, serve, drain, end.
 
 use super::{
-    hall::{Front, Hall},
+    hall::{Faults, Front, Hall},
     handle::Ask,
     plan::Plan,
     sessions::Session,
@@ -69,6 +69,7 @@ pub(super) async fn run(
         index: RefCell::default(),
         record: RefCell::new(record.clone()),
         stats: Stats::default(),
+        faults: Faults::default(),
         waiting: RefCell::default(),
         lanes: RefCell::default(),
         in_flight: Cell::new(0),

@@ -4,7 +4,7 @@
 //! driver writes in slices. So one client sees what one node sent in the order it was sent (W-46).
 
 use super::{
-    hall::{Front, Hall},
+    hall::{Faults, Front, Hall},
     sessions::Session,
     stats::{add, bump},
 };
@@ -262,7 +262,8 @@ impl Hall {
         self.env.spawn.local(async move {
             let request = async move { locator.release(user, &place, epoch).await };
             if let Ok(Err(error)) = this.backend.run(request).await {
-                tracing::warn!(%error, "a user's place could not be released");
+                let (calm, now) = (&this.faults.release, this.env.clock.now().mono);
+                Faults::tell(calm, now, &error, "users' places could not be released");
             }
         });
     }

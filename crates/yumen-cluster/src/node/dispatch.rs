@@ -379,9 +379,9 @@ impl<S: 'static> Dispatch<S> {
     }
 
     fn refused(&self, entry: &Entry<S>, head: &Head, status: Status) -> Option<Rest> {
-        if let Label::Event(event) = entry.label {
+        if let Label::Event(_) = entry.label {
             self.hub.stats.events_failed.bump();
-            tracing::warn!(?event, conn = %head.conn, %status, "an event handler failed");
+            entry.has_failed(self.hub.env.clock.now().mono, head.conn, status);
             return None;
         }
         match status.code() {
@@ -395,7 +395,7 @@ impl<S: 'static> Dispatch<S> {
     #[cold]
     fn panicked(&self, entry: &Entry<S>, head: &Head, reply: Vec<u8>) -> Option<Rest> {
         self.hub.stats.panics.bump();
-        tracing::error!(label = %entry.label, conn = %head.conn, "a handler panicked");
+        entry.has_failed(self.hub.env.clock.now().mono, head.conn, "it panicked");
         self.hub.refuse(asker(head), Status::internal("the handler failed"));
         self.hub.give_scratch(reply);
         None

@@ -1,6 +1,9 @@
 //! The route table as one instance uses it: bound handlers, and how slow each has been.
 
-use crate::node::{handler::Runner, router::Rules, stats::Stats};
+use crate::{
+    calm::Calm,
+    node::{handler::Runner, router::Rules, stats::Stats},
+};
 use rustc_hash::FxHashMap;
 use std::{
     cell::Cell,
@@ -8,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use yumen_core::cluster::Event;
-use yumen_proto::id::RouteId;
+use yumen_proto::id::{ConnId, RouteId};
 
 /// Every event, in the order of their numbers.
 pub(crate) const EVENTS: [Event; 3] = [Event::Connect, Event::Reconnect, Event::Disconnect];
@@ -69,11 +72,22 @@ pub(crate) struct Entry<S> {
     pub(crate) rules: Rules,
     pub(crate) runner: Box<dyn Runner<S>>,
     warned: Cell<Option<Instant>>,
+    failed: Calm,
 }
 
 impl<S> Entry<S> {
     pub(crate) fn new(label: Label, rules: Rules, runner: Box<dyn Runner<S>>) -> Self {
-        Self { label, rules, runner, warned: Cell::new(None) }
+        Self { label, rules, runner, warned: Cell::new(None), failed: Calm::default() }
+    }
+
+    /// It panicked, or failed where nobody waits for an answer. Where a panic was is told by the log's own
+    /// hook.
+    #[cold]
+    pub(crate) fn has_failed(&self, now: Instant, conn: ConnId, why: impl fmt::Display) {
+        if let Some(untold) = self.failed.tells(now) {
+            let untold = (untold > 0).then_some(untold);
+            tracing::warn!(label = %self.label, %conn, untold, "a handler failed: {why}");
+        }
     }
 
     /// A poll took too long: nothing else on this instance ran in that time.

@@ -81,9 +81,9 @@ fn answer(lines: &mut Lines<BufReader<ChildStdout>>, prefix: &str) -> String {
 }
 
 fn limit(descriptors: Option<u64>) {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let current = descriptors.or(maximum);
-    setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    // The hard one as well: an app raises the soft one by itself.
+    let maximum = descriptors.or(getrlimit(Resource::Nofile).maximum);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
 #[test]
