@@ -15,6 +15,7 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EXAMPLES: &str = "Examples:
   yumen demo --seconds 10
+  yumen config explain
   yumen bench call --connect 127.0.0.1:3553 --route 1 --data '{\"name\":\"Ada\"}'";
 
 /// Game servers in Rust: gates, nodes, clients.

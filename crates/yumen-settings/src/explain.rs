@@ -164,7 +164,7 @@ impl fmt::Display for Explained {
 }
 
 /// The words of `text` in lines of at most `width` letters, where no word is longer.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let room =

@@ -68,6 +68,8 @@ pub struct Key {
     pub due: Option<&'static str>,
     /// Whether its value is never shown.
     pub secret: bool,
+    /// The field of its struct, which is the key's own name as Rust writes it.
+    pub(crate) field: &'static str,
     pub(crate) wanted: &'static str,
     pub(crate) default: fn() -> Value,
     pub(crate) show: fn(&Value) -> Option<String>,
@@ -96,6 +98,7 @@ impl Key {
             standing,
             due: None,
             secret: T::SECRET,
+            field: "",
             wanted: T::WANTED,
             default,
             show: shown::<T>,
@@ -104,6 +107,11 @@ impl Key {
             words: &[],
             check: None,
         }
+    }
+
+    pub(crate) const fn field(mut self, field: &'static str) -> Self {
+        self.field = field;
+        self
     }
 
     /// From `least` to `most`, in bytes or nanoseconds for sizes and durations.
@@ -258,7 +266,7 @@ macro_rules! section {
                                 concat!($($doc),+),
                                 || $crate::form::Literal::value($default),
                                 $standing,
-                            )$($(.$option $arguments)+)?
+                            ).field(stringify!($field))$($(.$option $arguments)+)?
                         },)*
                         $($($crate::keys::dead(concat!($path, ".", $dead)),)*)?
                     ],

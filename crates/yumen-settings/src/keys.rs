@@ -53,3 +53,29 @@ fn addr(text: &str) -> Result<(), String> {
     let wanted = "it must be \"host:port\"; \":3553\" is every interface, port 0 any free port";
     port.map(|_| ()).ok_or_else(|| wanted.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::all_keys;
+
+    /// `enableIPValidation` as `enable_ip_validation`.
+    fn snake(name: &str) -> String {
+        let letters: Vec<char> = name.chars().collect();
+        let mut snake = String::new();
+        for (at, letter) in letters.iter().enumerate() {
+            let small = |at: usize| letters.get(at).is_some_and(|other| other.is_lowercase());
+            let begins = letter.is_uppercase() && at > 0 && (small(at - 1) || small(at + 1));
+            snake.extend(begins.then_some('_'));
+            snake.extend(letter.to_lowercase());
+        }
+        snake
+    }
+
+    #[test]
+    fn every_field_has_the_name_of_its_key() {
+        for key in all_keys().iter().filter(|key| !key.field.is_empty()) {
+            let last = key.name.rsplit('.').next().unwrap();
+            assert_eq!(snake(last), key.field, "{}", key.name);
+        }
+    }
+}

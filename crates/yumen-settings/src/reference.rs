@@ -3,7 +3,7 @@
 //! Both come from the tables of [`crate::keys`] alone, so that they cannot say anything else than the
 //! program does.
 
-use crate::{Key, Standing, Table, all_tables};
+use crate::{Key, Standing, Table, all_tables, explain::wrapped};
 
 /// The command that writes the page anew.
 pub const PAGE_COMMAND: &str = "cargo run -- config reference > docs/reference/settings.md";
@@ -142,20 +142,30 @@ pub fn file() -> String {
         if keys.is_empty() {
             continue;
         }
-        file.push_str(&format!("\n# {}\n", plain(table.doc)));
+        file.push('\n');
+        if table.path().is_empty() {
+            comment(&plain(table.doc), &mut file);
+        }
         if !table.path().is_empty() {
             file.push_str(&format!("[{}]\n", table.path()));
         }
         for key in keys {
-            let line = format!("{} = {}", short(&table, key), key.default_text());
             let mut words = plain(key.doc);
             if !matches!(key.standing, Standing::Live | Standing::Start) {
                 words = format!("({}) {words}", key.standing.name());
             }
-            file.push_str(&format!("{line:<34} # {words}\n"));
+            comment(&words, &mut file);
+            file.push_str(&format!("{} = {}\n", short(&table, key), key.default_text()));
         }
     }
     file
+}
+
+/// Lines of a comment, of at most 100 letters.
+fn comment(words: &str, file: &mut String) {
+    for line in wrapped(words, 98) {
+        file.push_str(&format!("# {line}\n"));
+    }
 }
 
 /// One line without the marks of Markdown.

@@ -157,10 +157,15 @@ impl Reader<'_> {
     fn strange(&mut self, name: &str, node: &Node) {
         let keys = self.keys;
         let top = keys.iter().filter_map(|key| key.path().split('.').next());
-        if let Some(near) = nearest::of(name, top) {
-            let what = format!("left to the program: not a name of Yumen's; did you mean {near}?");
-            self.notes.push(Note::new(Some(node.origin.clone()), name, what));
-        }
+        let what = if let Some(near) = nearest::of(name, top) {
+            format!("left to the program: not a name of Yumen's; did you mean {near}?")
+        } else {
+            let tables = if node.table().is_some() { Vec::new() } else { self.tables_with(name) };
+            // `name` and its like are in many tables, and a program may have its own.
+            let [table] = tables.as_slice() else { return };
+            format!("left to the program, since it stands above all tables; Yumen's is in {table}")
+        };
+        self.notes.push(Note::new(Some(node.origin.clone()), name, what));
     }
 
     /// Everything unknown at and below `path`.
@@ -194,10 +199,28 @@ impl Reader<'_> {
             }
         }
         let inside = table.split_once('.').map_or(table, |(_, inside)| inside);
+        let tables = self.tables_with(name);
+        if !tables.is_empty() {
+            return format!("unknown key here; it belongs in {}", tables.join(" or "));
+        }
         match nearest::of(name, names.iter().copied()) {
             Some(near) => format!("unknown key; did you mean {near}?"),
             None => format!("unknown key; [{inside}] has {}", names.join(", ")),
         }
+    }
+
+    /// The tables that have a key `name`, if they are few.
+    fn tables_with(&self, name: &str) -> Vec<String> {
+        const FEW: usize = 4;
+        let mut tables = Vec::new();
+        for key in self.keys.iter().filter(|key| key.standing != Standing::Dead) {
+            if let Some((table, last)) = key.path().rsplit_once('.')
+                && last == name
+            {
+                tables.push(format!("[{table}]"));
+            }
+        }
+        if tables.len() <= FEW { tables } else { Vec::new() }
     }
 }
 

@@ -182,6 +182,20 @@ fn what_has_no_effect_is_noted_once_for_all_its_keys() {
 }
 
 #[test]
+fn a_key_in_a_table_that_is_not_its_own_is_told_where_it_belongs() {
+    let said = problems("[cluster.gate]\nmaxConnNum = 7\nbufferBytes = 1");
+    assert!(said[0].ends_with("unknown key here; it belongs in [packet]"), "{said:?}");
+    let tables = "[network.tcp.server] or [network.ws.server] or [network.kcp.server]";
+    assert!(said[1].ends_with(&format!("it belongs in {tables}")), "{said:?}");
+}
+
+#[test]
+fn terminals_where_lines_do_not_go_yet_are_noted() {
+    let noted = notes("log.terminals = ['console', 'aliyun']");
+    assert!(noted[0].contains("log.terminals: aliyun: not honoured yet"), "{noted:?}");
+}
+
+#[test]
 fn keys_of_tls_may_be_empty() {
     for server in SERVERS {
         assert!(notes(&format!("[{server}]\ncertFile = ''\nkeyFile = ''")).is_empty());
@@ -191,8 +205,11 @@ fn keys_of_tls_may_be_empty() {
 #[test]
 fn other_tables_are_the_users_and_a_slip_of_the_pen_is_noted() {
     assert!(notes("answer = 42\n[game]\nmaxPlayers = 7\n[[levels]]\nname = 'x'").is_empty());
-    let notes = notes("[netwrok.tcp.server]\naddr = ':1'");
-    assert!(notes[0].ends_with("did you mean network?"), "{notes:?}");
+    let noted = notes("[netwrok.tcp.server]\naddr = ':1'");
+    assert!(noted[0].ends_with("did you mean network?"), "{noted:?}");
+    let noted = notes("routeBytes = 4");
+    assert!(noted[0].ends_with("Yumen's is in [packet]"), "{noted:?}");
+    assert!(notes("name = 'x'\nmaxConnNum = 7").is_empty());
 }
 
 #[test]

@@ -75,7 +75,10 @@ impl Form for Terminals {
             let names = Vec::<String>::read(value)?.value;
             names.iter().map(|name| place(name, Vec::new())).collect::<Option<Vec<_>>>()?
         };
-        Some(Read::new(Self(places)))
+        let absent = [Terminal::Aliyun, Terminal::Tencent];
+        let named = places.iter().map(|place| place.terminal).find(|name| absent.contains(name));
+        let note = named.map(|name| format!("{}: not honoured yet: {SERVICES}", name.name()));
+        Some(Read { value: Self(places), note })
     }
 
     fn show(&self) -> String {
@@ -100,6 +103,17 @@ fn levels(value: &Value) -> Option<Vec<String>> {
 const LEVELS: [&str; 9] =
     ["trace", "debug", "info", "warn", "error", "fatal", "panic", "none", "off"];
 
+/// One level.
+fn level(text: &str) -> Result<(), String> {
+    if is_level(text.trim()) { Ok(()) } else { Err(not_a_level(text.trim())) }
+}
+
+fn not_a_level(text: &str) -> String {
+    let near = nearest::of(text, LEVELS);
+    let near = near.map(|near| format!("; did you mean {}?", quoted(near))).unwrap_or_default();
+    format!("{} is not a log level; there are {}{near}", quoted(text), LEVELS.join(", "))
+}
+
 fn is_level(text: &str) -> bool {
     LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text))
 }
@@ -108,12 +122,7 @@ fn is_level(text: &str) -> bool {
 fn filter(text: &str) -> Result<(), String> {
     text.split(',').try_for_each(|part| {
         let level = part.rsplit_once('=').map_or(part, |(_, level)| level).trim();
-        if is_level(level) {
-            return Ok(());
-        }
-        let near = nearest::of(level, LEVELS);
-        let near = near.map(|near| format!("; did you mean {}?", quoted(near))).unwrap_or_default();
-        Err(format!("{} is not a log level; there are {}{near}", quoted(level), LEVELS.join(", ")))
+        if is_level(level) { Ok(()) } else { Err(not_a_level(level)) }
     })
 }
 
@@ -124,7 +133,7 @@ section! {
         /// for none. Parts of the program may have their own behind it: `info,my_game::chat=debug`.
         level "level": String = "info", Live => check(filter);
         /// Least level of lines that carry a stack.
-        stack_level "stackLevel": String = "error", Start => check(filter);
+        stack_level "stackLevel": String = "error", Start => check(level);
         /// How times are written, as the moment 2006-01-02 15:04:05 would be.
         time_format "timeFormat": String = "2006/01/02 15:04:05.000000", Start;
         /// Whether lines name the whole path of a source file, not just its name.

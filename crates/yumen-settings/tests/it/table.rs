@@ -115,6 +115,21 @@ fn every_key_is_honoured_or_listed_or_refused_when_it_is_set() {
 }
 
 #[test]
+fn every_key_reaches_its_field() {
+    let typed = |mut settings: Settings| {
+        settings.notes.clear();
+        format!("{settings:?}")
+    };
+    for row in rows() {
+        if matches!(row.keys()[0].standing, Standing::Refused(_)) {
+            continue;
+        }
+        let written = row.written(row.other).expect(row.key);
+        assert_ne!(typed(written), typed(Settings::default()), "{}", row.key);
+    }
+}
+
+#[test]
 fn every_key_reads_texts_as_it_reads_values() {
     for row in rows() {
         let keys = row.keys();
