@@ -36,6 +36,7 @@ mod logs;
 mod options;
 mod panic;
 mod queue;
+mod remark;
 mod render;
 mod settings;
 mod severity;
@@ -58,6 +59,7 @@ use jiff::tz::TimeZone;
 use layer::{Lines, Shared};
 use options::{CONSOLE, Console, FILE};
 use queue::Queue;
+use remark::Voice;
 use render::{Scalar, Style};
 use std::{
     sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
@@ -66,7 +68,7 @@ use std::{
 use time_format::TimeFormat;
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
-use writer::{Counts, Out, Remark, Terminal, Writer};
+use writer::{Counts, Out, Terminal, Writer};
 
 /// Sets up the log of this process: all that `tracing` is told from now on, and every panic, as an
 /// error with the target [`PANIC_TARGET`] and the level [`Severity::Panic`]. What was done with panics
@@ -114,11 +116,21 @@ where
         full_path: options.full_path,
     });
     let queue = Arc::new(Queue::new(options.queue_bytes));
-    let terminals = terminals(&mut options, &style, &clock, &queue)?;
+    let console = options.console.is_some().then_some((CONSOLE, options.console_format));
+    let file = options.file.is_some().then_some((FILE, options.file_format));
+    let forms: Vec<_> = console.into_iter().chain(file).collect();
     let of = |format| {
-        let bits = terminals.iter().filter(|it| it.format == format).map(|it| it.bit);
+        let bits = forms.iter().filter(|(_, it)| *it == format).map(|(bit, _)| *bit);
         bits.fold(0, std::ops::BitOr::bitor)
     };
+    let (text, json) = (of(Format::Text), of(Format::Json));
+    let voice = Voice {
+        queue: queue.clone(),
+        style: style.clone(),
+        clock: clock.clone(),
+        terminals: forms,
+    };
+    let terminals = terminals(&mut options, voice)?;
     let counts = Arc::new(Counts::default());
     let shared = Shared {
         queue: queue.clone(),
@@ -128,8 +140,8 @@ where
         filter: RwLock::new(options.level.clone()),
         settled: Mutex::new(options.level.clone()),
         takes: AtomicU64::new(options.takes()),
-        text: of(Format::Text),
-        json: of(Format::Json),
+        text,
+        json,
         stack_from: options.stack_level,
     };
     let shared = Arc::new(shared);
@@ -152,37 +164,25 @@ fn zone(name: &str) -> Result<TimeZone, LogError> {
     TimeZone::get(name).map_err(unknown)
 }
 
-fn terminals(
-    options: &mut Options,
-    style: &Arc<Style>,
-    clock: &Arc<dyn clock::Clock>,
-    queue: &Arc<Queue>,
-) -> Result<Vec<Terminal>, LogError> {
+fn terminals(options: &mut Options, voice: Voice) -> Result<Vec<Terminal>, LogError> {
     let mut terminals = Vec::new();
+    for remark in &options.remarks {
+        voice.warn(remark, &[]);
+    }
     if options.console.is_some() {
         let Console { out, colours } = options.take_console();
         let out = Out::Console { out, colours };
         terminals.push(Terminal::new(CONSOLE, options.console_format, out));
     }
     if options.file.is_some() {
-        let now_ns = clock.unix_ns();
-        let path = options.file_options.path.clone();
-        let file =
-            LogPath::open(options.file_options.clone(), Box::new(RealDisk), style.clone(), now_ns);
+        let file = options.file_options.clone();
+        let (path, now_ns) = (file.path.clone(), voice.clock.unix_ns());
+        let file = LogPath::open(file, Box::new(RealDisk), voice.style.clone(), now_ns);
         let mut file = file.map_err(|source| LogError::File { path, source })?;
-        let (style, clock, queue) = (style.clone(), clock.clone(), queue.clone());
-        let (console, format) = (options.console_format, options.file_format);
         let report = move |trouble: &Trouble| {
             let (path, error) = (trouble.path.display().to_string(), trouble.error.to_string());
             let fields = [("path", Scalar::Text(&path)), ("error", Scalar::Text(&error))];
-            let message = "an old log file could not be compressed or deleted";
-            let remark = Remark { message, fields: &fields };
-            let head = writer::remark_head(Severity::Warn, clock.unix_ns());
-            for (bit, format) in [(CONSOLE, console), (FILE, format)] {
-                let mut line = String::new();
-                format.line(&style, &head, &remark, &mut line);
-                queue.push(Severity::Warn, &[(bit, &line)], None);
-            }
+            voice.warn("an old log file could not be compressed or deleted", &fields);
         };
         file.keep(now_ns, report).map_err(LogError::Thread)?;
         terminals.push(Terminal::new(FILE, options.file_format, Out::File(Box::new(file))));

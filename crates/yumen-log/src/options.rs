@@ -54,6 +54,8 @@ pub struct Options {
     /// Bytes of lines that may wait to be written; a longer line is never written. Default: 4 MiB.
     pub queue_bytes: usize,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What is worth a line at the start.
+    pub(crate) remarks: Vec<String>,
     pub(crate) console_out: Option<Box<dyn Write + Send>>,
 }
 
@@ -72,6 +74,7 @@ impl Default for Options {
             file_options: FileOptions::default(),
             queue_bytes: 4 << 20,
             clock: Arc::new(SystemClock),
+            remarks: Vec::new(),
             console_out: None,
         }
     }

@@ -40,9 +40,19 @@ impl TryFrom<&Settings> for Options {
                 compress: log.file.compress,
             },
             queue_bytes: settings.yumen.log.queue_bytes.len(),
+            remarks: services(log).into_iter().collect(),
             ..Self::default()
         })
     }
+}
+
+/// What to say if lines were to go where they cannot go yet.
+fn services(log: &LogSettings) -> Option<String> {
+    let known = |it: &Terminal| matches!(it, Terminal::Console | Terminal::File);
+    let names = log.terminals.0.iter().map(|it| it.terminal).filter(|it| !known(it));
+    let names: Vec<_> = names.map(Terminal::name).collect();
+    let names = (!names.is_empty()).then(|| names.join(" and "))?;
+    Some(format!("log.terminals names {names}: not there yet, lines go to console and file only"))
 }
 
 /// The levels that a terminal takes; `None` if it is not wanted.
@@ -188,6 +198,7 @@ mod tests {
         for (text, console, file) in rows {
             let read = options(&format!("[log]\nterminals = {text}")).unwrap();
             assert_eq!((read.console.is_some(), read.file.is_some()), (console, file), "{text}");
+            assert_eq!(read.remarks.len(), usize::from(text.contains("aliyun")), "{text}");
         }
     }
 

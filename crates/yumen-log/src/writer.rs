@@ -8,7 +8,8 @@ use crate::{
     file::LogPath,
     line::LINE_MAX,
     queue::{Batch, Next, Queue, Record},
-    render::{Format, Head, MESSAGE, Said, Scalar, SpanData, Style},
+    remark::{Remark, remark_head},
+    render::{Format, Scalar, Style},
     severity::Severity,
 };
 use std::{
@@ -167,26 +168,6 @@ fn colour(severity: Severity) -> &'static str {
 pub(crate) struct Counts {
     pub(crate) written: AtomicU64,
     pub(crate) lost: AtomicU64,
-}
-
-/// What the log itself has to say.
-pub(crate) struct Remark<'a> {
-    pub(crate) message: &'a str,
-    pub(crate) fields: &'a [(&'static str, Scalar<'a>)],
-}
-
-impl Said for Remark<'_> {
-    fn each(&self, put: &mut dyn FnMut(&'static str, Scalar<'_>)) {
-        put(MESSAGE, Scalar::Text(self.message));
-        self.fields.iter().for_each(|(name, value)| put(name, *value));
-    }
-
-    fn spans(&self, _: &mut dyn FnMut(&SpanData)) {}
-}
-
-/// The head of a remark.
-pub(crate) fn remark_head(severity: Severity, unix_ns: i64) -> Head<'static> {
-    Head { severity, unix_ns, target: "yumen_log", file: None, line: None }
 }
 
 /// All that the thread has.

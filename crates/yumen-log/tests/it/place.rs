@@ -160,6 +160,63 @@ fn a_closed_console_loses_its_lines_and_the_file_says_so() {
 }
 
 #[test]
+fn lines_of_many_threads_are_whole_and_each_threads_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("due.log");
+    let (mut options, screen) = options();
+    with_file(&mut options, &path);
+    options.file_format = Format::Json;
+    options.file_options.max_size = 100_000;
+    options.queue_bytes = 64 << 20;
+    let (subscriber, logs) = yumen_log::build(options).unwrap();
+    let dispatch = tracing::Dispatch::new(subscriber);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let dispatch = &dispatch;
+            scope.spawn(move || {
+                tracing::dispatcher::with_default(dispatch, || {
+                    for n in 0..2000 {
+                        tracing::info!(thread, n, "{}", "x".repeat(n % 300));
+                    }
+                });
+            });
+        }
+    });
+    assert!(logs.flush(PATIENCE));
+    assert_eq!((logs.written(), logs.lost(), logs.dropped()), (16_000, 0, 0));
+    assert_eq!(screen.text().lines().count(), 8000);
+    // Files are numbered in the order of their lines; the last one has no number.
+    let number = |name: &str| name.split('.').nth(1).and_then(|n| n.parse().ok()).unwrap_or(999);
+    let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.collect();
+    files.sort_by_key(|path| number(path.file_name().unwrap().to_str().unwrap()));
+    assert!(files.len() > 5, "{files:?}");
+    let mut next = [0; 4];
+    for line in
+        files.iter().map(|path| fs::read_to_string(path).unwrap()).collect::<String>().lines()
+    {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let thread = line["fields"]["thread"].as_u64().unwrap() as usize;
+        assert_eq!(line["fields"]["n"], next[thread]);
+        next[thread] += 1;
+    }
+    assert_eq!(next, [2000; 4]);
+}
+
+#[test]
+fn a_terminal_that_is_not_there_yet_is_named_in_the_first_line() {
+    let text = "log.terminals = [\"aliyun\"]";
+    let settings = yumen_settings::Settings::parse(text, Path::new("etc.toml")).unwrap();
+    let screen = Screen::default();
+    let options = Options::try_from(&settings).unwrap().console_out(screen.clone());
+    logged(options, |_| tracing::info!("one"));
+    let text = screen.text();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].starts_with("WARN[") && lines[0].contains("names aliyun"), "{text}");
+}
+
+#[test]
 fn a_log_without_terminals_is_silent() {
     let (mut options, screen) = options();
     options.console = None;
