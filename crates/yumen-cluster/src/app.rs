@@ -7,6 +7,7 @@
 mod banner;
 mod control;
 mod descriptors;
+mod live;
 mod pid;
 mod program;
 mod running;
@@ -34,12 +35,13 @@ use pid::PidFile;
 use running::Running;
 use signals::Signals;
 use std::{future::Future, io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use tokio::task::JoinSet;
 use ways::Ways;
 use yumen_core::{locator::LocatorError, registry::RegistryError};
 use yumen_log::Logs;
 use yumen_net::acceptor::Counts;
 use yumen_proto::{id::InstanceId, link::Kind};
-use yumen_settings::Settings;
+use yumen_settings::{Settings, Watcher};
 
 /// A component that an [`App`] can run.
 #[derive(Debug)]
@@ -166,6 +168,7 @@ pub struct App {
     signals: Option<Signals>,
     pid: Option<PidFile>,
     shows_banner: bool,
+    watcher: Option<Watcher>,
 }
 
 impl App {
@@ -250,6 +253,16 @@ impl App {
         self.control.set_settings(Arc::new(settings.clone()));
         self.ways.read(settings);
         self
+    }
+
+    /// Follows the settings while it runs: the log's levels and what else is live apply, the rest is
+    /// said to need a restart. Includes
+    /// [`App::settings`]. Default: nothing is followed.
+    #[must_use]
+    pub fn follow(mut self, watcher: Watcher) -> Self {
+        let settings = watcher.settings();
+        self.watcher = Some(watcher);
+        self.settings(&settings)
     }
 
     /// The log of the process, so that [`Control::logs`] gives it and the last lines are written
@@ -368,6 +381,10 @@ impl App {
         let Self { groups, fronts, workers, control, ways, .. } = self;
         #[cfg(feature = "admin")]
         let admin = Attached::start(admin, &control);
+        let mut following = JoinSet::new();
+        if let Some(watcher) = self.watcher {
+            following.spawn(live::follow(watcher, control.clone()));
+        }
         let mut running = Running::new(control.clone(), workers);
         let mut stop = pin!(async {
             tokio::select! {

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use yumen_log::Logs;
-use yumen_settings::{Loader, Settings};
+use yumen_settings::{Loader, Settings, Watcher};
 
 /// Exit code of a program that failed while it ran, or could not finish what it had.
 const FAILED: u8 = 1;
@@ -105,15 +105,16 @@ impl App {
             Ok(signals) => signals,
             Err(error) => return not_started(&AppError::Signals(error).to_string()),
         };
-        let settings = match loader.load() {
-            Ok(settings) => settings,
+        let watcher = match loader.clone().watch() {
+            Ok(watcher) => watcher,
             Err(errors) => {
                 let count = errors.problems.len();
                 let s = if count == 1 { "" } else { "s" };
                 return not_started(&format!("{count} problem{s} in the settings:\n{errors}"));
             }
         };
-        let logs = match yumen_log::init(log_options(&settings)) {
+        let settings = watcher.settings();
+        let logs = match yumen_log::init(&*settings) {
             Ok(logs) => logs,
             Err(error) => return not_started(&error.to_string()),
         };
@@ -124,17 +125,10 @@ impl App {
         for note in &settings.notes {
             tracing::warn!("{note}");
         }
-        let result = start(signals, &settings, &logs, build);
+        let result = start(signals, watcher, &logs, build);
         logs.flush(FLUSH_MAX);
         result.unwrap_or_else(|failure| failure.say())
     }
-}
-
-fn log_options(settings: &Settings) -> yumen_log::Options {
-    let _not_yet = &settings.log;
-    let mut options = yumen_log::Options::default();
-    options.file = None;
-    options
 }
 
 /// Why the program ends with another exit code than 0.
@@ -159,10 +153,11 @@ impl Failure {
 /// Builds the app and runs it.
 fn start(
     signals: Signals,
-    settings: &Settings,
+    watcher: Watcher,
     logs: &Logs,
     build: impl FnOnce(&Settings) -> Result<App, Box<dyn Error>>,
 ) -> Result<ExitCode, Failure> {
+    let settings = watcher.settings();
     // First of all, so that a second copy is told so, and not that its port is in use.
     let file = &settings.general.pid;
     let pid = if file.is_empty() { None } else { Some(PidFile::write(Path::new(file))) };
@@ -171,8 +166,8 @@ fn start(
         let path = pid.path().to_owned();
         signals.at_exit(move || pid::remove(&path));
     }
-    let mut app = match catch_unwind(AssertUnwindSafe(|| build(settings))) {
-        Ok(Ok(app)) => app.settings(settings).logs(logs.clone()).banner(),
+    let mut app = match catch_unwind(AssertUnwindSafe(|| build(&settings))) {
+        Ok(Ok(app)) => app.follow(watcher).logs(logs.clone()).banner(),
         Ok(Err(error)) => return Err(Failure::NotStarted(error.to_string())),
         Err(_) => {
             let why = "the code that builds the app panicked";

@@ -140,6 +140,7 @@ impl GateHandle {
     }
 
     /// How many connections each instance has; `None` where it does not answer in time.
+    #[cfg(feature = "admin")]
     pub(crate) async fn connections(&self, wait_max: Duration) -> Vec<(InstanceId, Option<u64>)> {
         let query = SessionQuery { wait_max, ..SessionQuery::default() };
         let part = Part { user: None, conn: None, after: ConnId(0), max: 0 };

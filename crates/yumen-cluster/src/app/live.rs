@@ -1,0 +1,42 @@
+//! What happens when settings files change while the program runs: the log takes over what it may,
+//! instances get the new settings to follow, and each change is said with what becomes of it.
+//!
+//! Files that cannot be used change nothing: the last good settings stay.
+
+use super::control::Control;
+use yumen_settings::{Event, Standing, Watcher};
+
+/// Follows the files for ever.
+pub(super) async fn follow(watcher: Watcher, control: Control) {
+    if let Some(note) = watcher.note() {
+        tracing::warn!("{note}");
+    }
+    let mut changes = watcher.changes();
+    while let Some(event) = changes.next().await {
+        match event {
+            Event::Changed { settings, changes } => {
+                if let Some(Err(error)) = control.logs().map(|logs| logs.reload(&*settings)) {
+                    tracing::warn!("the log stays as it was: {error}");
+                }
+                control.set_settings(settings);
+                for change in changes {
+                    match change.standing {
+                        Some(Standing::Live) => tracing::info!("{change}: applied"),
+                        Some(Standing::Start) => {
+                            tracing::warn!("{change}: takes effect at the next start");
+                        }
+                        Some(_) => tracing::info!("{change}: without effect"),
+                        None => tracing::info!("{change}: changed, for the game to read"),
+                    }
+                }
+            }
+            Event::Broken { errors } => {
+                tracing::error!(
+                    "the settings cannot be used, so the last good ones stay:\n{errors}"
+                );
+            }
+            Event::Repaired => tracing::info!("the settings can be used again; nothing differs"),
+            _ => {}
+        }
+    }
+}
