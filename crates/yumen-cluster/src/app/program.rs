@@ -174,10 +174,6 @@ fn start(
             return Err(Failure::NotStarted(why.to_owned()));
         }
     };
-    if signals.is_told() {
-        tracing::info!("told to stop while starting");
-        return Ok(ExitCode::SUCCESS);
-    }
     app.signals = Some(signals);
     // What the program says itself wins.
     app.pid = pid.filter(|_| !app.ways.pid.is_by_code());

@@ -92,11 +92,6 @@ impl Signals {
         Ok(Self { first, at_exit, _alive: alive })
     }
 
-    /// Whether the first signal has come.
-    pub(super) fn is_told(&self) -> bool {
-        self.first.borrow().is_some()
-    }
-
     /// Resolves at the first signal.
     pub(super) async fn told(&self) {
         let mut first = self.first.clone();

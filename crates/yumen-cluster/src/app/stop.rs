@@ -93,11 +93,13 @@ impl Running {
         self.doors.clear();
         self.threads.clear(); // a thread ends with its last instance
         let mut unclean = Vec::new();
-        let told_max = max.map(|_| limits.gates);
-        self.stop_gates.send(Stop::Drain { max: told_max });
+        let left = || limits.end.saturating_duration_since(Instant::now());
+        // A registry that was slow to hear of it does not prolong the whole.
+        let gates_max = limits.gates.min(left());
+        self.stop_gates.send(Stop::Drain { max: max.map(|_| gates_max) });
         self.set_draining(true);
-        self.wait_for(true, limits.gates, limits.end, &mut unclean).await;
-        let left = limits.end.saturating_duration_since(Instant::now());
+        self.wait_for(true, gates_max, limits.end, &mut unclean).await;
+        let left = left();
         self.stop_nodes.send(Stop::Drain { max: max.map(|_| left) });
         self.set_draining(false);
         let nodes_max = limits.nodes.unwrap_or(left);

@@ -123,3 +123,28 @@ async fn caught(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Control;
+    use yumen_core::cluster::Kind;
+
+    #[test]
+    fn an_instance_that_is_lost_on_its_way_is_reported() {
+        let entry = Control::default().add("lobby".into(), Kind::Node, "lobby".to_owned());
+        let (reports, mut ended) = mpsc::channel(2);
+        drop(Reporter::new(Arc::clone(&entry), reports.clone()));
+        let (who, result) = ended.try_recv().unwrap();
+        assert!(Arc::ptr_eq(&who, &entry));
+        assert!(matches!(result, Err(InstanceError::ThreadLost)));
+        // A panic that takes the thread with it drops everything on it.
+        let mut reporter = Reporter::new(entry, reports);
+        let thread = std::thread::spawn(move || {
+            reporter.expect(Err(InstanceError::Crashed));
+            panic!("expected by this test");
+        });
+        assert!(thread.join().is_err());
+        assert!(matches!(ended.try_recv(), Ok((_, Err(InstanceError::Crashed)))));
+    }
+}
