@@ -93,6 +93,37 @@ pub(crate) fn kind(value: &Value) -> String {
     }
 }
 
+/// As [`kind`], with what is in lists and tables; not for values that may be secret.
+pub(crate) fn inline(value: &Value) -> String {
+    nested(value, 2)
+}
+
+/// As [`inline`], with lists and tables in each other to `depth`.
+fn nested(value: &Value, depth: usize) -> String {
+    const SHOWN: usize = 8;
+    let Some(deeper) = depth.checked_sub(1) else { return kind(value) };
+    let joined = |items: Vec<String>, all: usize| {
+        let more = if all > items.len() { ", …" } else { "" };
+        format!("{}{more}", items.join(", "))
+    };
+    match value {
+        Value::List(list) => {
+            let shown = list.iter().take(SHOWN).map(|node| nested(&node.value, deeper));
+            format!("[{}]", joined(shown.collect(), list.len()))
+        }
+        Value::Table(table) => {
+            let row = |(name, node): (&String, &Node)| {
+                format!("{name} = {}", nested(&node.value, deeper))
+            };
+            let shown = table.iter().take(SHOWN).map(row);
+            format!("{{ {} }}", joined(shown.collect(), table.len()))
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+            kind(value)
+        }
+    }
+}
+
 fn shortened(text: &str) -> String {
     const LONG: usize = 60;
     let short: String = text.chars().take(LONG).collect();
@@ -301,7 +332,12 @@ impl Form for Duration {
     fn read(value: &Value) -> Option<Read<Self>> {
         match value {
             Value::Int(ns) => {
-                Some(Read::new(Self::from_nanos(u64::try_from(*ns).unwrap_or_default())))
+                let duration = Self::from_nanos(u64::try_from(*ns).unwrap_or_default());
+                // Who writes 10 means seconds; due takes it for nanoseconds.
+                let tiny = (1..1_000_000).contains(ns);
+                let note =
+                    tiny.then(|| format!("{ns} is {ns} ns, as it is for due; write \"{ns}s\""));
+                Some(Read { value: duration, note })
             }
             Value::Text(text) => Some(match value::duration(text.trim()) {
                 Some(duration) => Read::new(duration),

@@ -5,7 +5,7 @@
 
 use crate::{
     Note, Problem,
-    form::{Form, kind, quoted, text},
+    form::{Form, inline, kind, quoted, text},
     key::{Key, Standing},
     nearest,
     tree::{Node, Origin, Tree, Value},
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         if key.secret {
             self.problem(key, node, what);
         } else {
-            self.problem(key, node, format_args!("is {}; {what}", kind(&node.value)));
+            self.problem(key, node, format_args!("is {}; {what}", inline(&node.value)));
         }
     }
 

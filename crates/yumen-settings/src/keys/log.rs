@@ -59,9 +59,8 @@ pub struct Terminals(pub Vec<TerminalSettings>);
 
 impl Form for Terminals {
     const NAME: &'static str = "list, or table of lists";
-    const WANTED: &'static str = "a list such as [\"console\", \"file\"], or a table such as \
-        { console = [\"info\"], file = [\"warn\", \"error\"] }, of console, file, aliyun and tencent, \
-        with levels of debug, info, warn, error, fatal and panic";
+    const WANTED: &'static str = "a list of console and file, as [\"console\", \"file\"], or a table of \
+        their levels, as { console = [\"info\"], file = [\"warn\", \"error\"] }";
 
     fn read(value: &Value) -> Option<Read<Self>> {
         let place = |name: &str, levels| {
@@ -105,13 +104,14 @@ const LEVELS: [&str; 9] =
 
 /// One level.
 fn level(text: &str) -> Result<(), String> {
-    if is_level(text.trim()) { Ok(()) } else { Err(not_a_level(text.trim())) }
+    if is_level(text.trim()) { Ok(()) } else { Err(not_a_level("it", text.trim())) }
 }
 
-fn not_a_level(text: &str) -> String {
-    let near = nearest::of(text, LEVELS);
+/// What to say of `level`, which is `which` of what was written.
+fn not_a_level(which: &str, level: &str) -> String {
+    let near = nearest::of(level, LEVELS);
     let near = near.map(|near| format!("; did you mean {}?", quoted(near))).unwrap_or_default();
-    format!("{} is not a log level; there are {}{near}", quoted(text), LEVELS.join(", "))
+    format!("{which} must be one of {}{near}", LEVELS.join(", "))
 }
 
 fn is_level(text: &str) -> bool {
@@ -122,7 +122,8 @@ fn is_level(text: &str) -> bool {
 fn filter(text: &str) -> Result<(), String> {
     text.split(',').try_for_each(|part| {
         let level = part.rsplit_once('=').map_or(part, |(_, level)| level).trim();
-        if is_level(level) { Ok(()) } else { Err(not_a_level(level)) }
+        let which = if part == text { "it" } else { &format!("{} in it", quoted(level)) };
+        if is_level(level) { Ok(()) } else { Err(not_a_level(which, level)) }
     })
 }
 
