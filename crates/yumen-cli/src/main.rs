@@ -5,6 +5,7 @@
 mod admin;
 mod config;
 mod demo;
+mod metrics;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -45,6 +46,9 @@ enum Command {
     /// See what the settings are and where each came from; check them.
     #[command(subcommand, arg_required_else_help = true)]
     Config(config::ConfigCommand),
+    /// What the metrics are called, and what they say.
+    #[command(subcommand, arg_required_else_help = true)]
+    Metrics(metrics::MetricsCommand),
 }
 
 fn main() -> ExitCode {
@@ -53,5 +57,6 @@ fn main() -> ExitCode {
         Command::Admin(args) => admin::run(&args),
         Command::Bench(command) => yumen_bench::command::run(command),
         Command::Config(command) => config::run(&command),
+        Command::Metrics(command) => metrics::run(&command),
     }
 }

@@ -6,6 +6,7 @@
 
 mod balance;
 mod bind;
+pub(crate) mod census;
 mod find;
 mod forward;
 mod hall;
@@ -22,6 +23,7 @@ mod serve;
 mod sessions;
 mod stats;
 mod table;
+pub(crate) mod traffic;
 
 pub use balance::Dispatch;
 pub use find::{SessionPage, SessionQuery};
@@ -306,6 +308,7 @@ impl GateBuilder {
             buffers_max: self.buffers_max,
             drain_max: self.drain_max,
         });
+        let name: Arc<str> = plan.name.as_str().into();
         let (mut members, mut inboxes) = (Vec::new(), Vec::new());
         for index in 0..self.instances {
             let (tx, inbox) = mpsc::channel(INBOX_LEN);
@@ -323,7 +326,7 @@ impl GateBuilder {
         }
         let counts = Arc::new(Counts::new(doorways.len()));
         let ids = members.iter().map(|member| member.id.clone()).collect();
-        let handle = GateHandle { addresses, ids, inboxes, counts: Arc::clone(&counts) };
+        let handle = GateHandle { name, ids, addresses, inboxes, counts: Arc::clone(&counts) };
         Gate { cluster: self.cluster, members, doorways, counts, handle }
     }
 }

@@ -22,6 +22,7 @@ pub mod client;
 pub mod cluster;
 pub mod gate;
 pub mod instance;
+pub mod metrics;
 pub mod node;
 pub mod pulse;
 #[cfg(any(test, feature = "testing"))]

@@ -9,6 +9,7 @@
 //! on an instance shares.
 
 mod calls;
+pub(crate) mod census;
 mod clients;
 mod dispatch;
 mod extract;
@@ -26,7 +27,7 @@ mod router;
 mod run;
 mod session;
 mod stats;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 #[cfg(feature = "json")]
 mod testing;
@@ -238,7 +239,8 @@ impl<S: 'static> NodeBuilder<S> {
         let (mut members, mut handles) = (Vec::new(), Vec::new());
         for index in 0..self.instances {
             let id = instance_id(&self.id, index);
-            let (handle, inbox) = NodeHandle::new(id.clone(), plan.layout, plan.inbox_max);
+            let (handle, inbox) =
+                NodeHandle::new((&plan.name, id.clone()), plan.layout, plan.inbox_max);
             handles.push(handle.clone());
             members.push(Member {
                 id,

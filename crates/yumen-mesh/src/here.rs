@@ -113,6 +113,11 @@ impl Here {
         }
     }
 
+    /// Bytes that wait for the end of a delivery.
+    pub(crate) fn queued(&self) -> usize {
+        self.held.borrow().len()
+    }
+
     pub(crate) fn flush(&self) {
         if self.inside.get() {
             self.end_due.set(true);

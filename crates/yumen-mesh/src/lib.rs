@@ -26,4 +26,4 @@ mod links;
 mod near;
 
 pub use board::{Neighbours, Switchboard};
-pub use links::{CallError, LinkId, Links, Receive, Unsent};
+pub use links::{CallError, LANE_MAX, LinkId, Links, Load, Receive, Unsent};

@@ -22,7 +22,7 @@ use yumen_proto::{
 };
 
 /// Most bytes on their way over one lane.
-pub(crate) const LANE_MAX: usize = 4 * 1024 * 1024;
+pub const LANE_MAX: usize = 4 * 1024 * 1024;
 /// Most calls of one instance that wait for an answer.
 const CALLS_MAX: usize = 65_536;
 /// Longest wait for the answer to a call, as due's `callTimeout`.
@@ -84,6 +84,23 @@ struct Peer {
 }
 
 type Answer = (u16, Reply);
+
+/// What the links of an instance hold. Each lane may hold [`LANE_MAX`] bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Peers that are linked.
+    pub links: usize,
+    /// Calls that wait for an answer.
+    pub calls: usize,
+    /// Bytes sent and not yet handled, over all lanes.
+    pub queued: usize,
+    /// The same of the lane that has most.
+    pub queued_most: usize,
+    /// Answers that came when nobody waited for them any more, since the start.
+    pub late: u64,
+    /// Frames that did not parse, since the start.
+    pub malformed: u64,
+}
 
 /// The links of one instance.
 pub struct Links {
@@ -178,6 +195,27 @@ impl Links {
             self.neighbours.leave(&self.me);
             self.board.close(&self.me);
         }
+    }
+
+    /// What the links of this instance hold now.
+    pub fn load(&self) -> Load {
+        let peers = self.peers.borrow();
+        let mut load = Load {
+            links: peers.len(),
+            calls: self.calls.borrow().len(),
+            late: self.late.get(),
+            malformed: self.malformed.get(),
+            ..Load::default()
+        };
+        for peer in peers.values() {
+            let queued = match peer.carrier.as_ref() {
+                Carrier::Here(lane) => lane.queued(),
+                Carrier::Near(lane) => lane.queued(),
+            };
+            load.queued = load.queued.saturating_add(queued);
+            load.queued_most = load.queued_most.max(queued);
+        }
+        load
     }
 
     /// This instance.

@@ -106,6 +106,13 @@ impl Near {
         Ok(frame.encode(if control { &mut batch.control } else { &mut batch.data })?)
     }
 
+    /// Bytes sent that the other side has not handled.
+    pub(crate) fn queued(&self) -> usize {
+        let batch = self.batch.borrow();
+        let waiting = batch.data.len().saturating_add(batch.control.len());
+        self.shared.on_the_way.load(Ordering::Relaxed).saturating_add(waiting)
+    }
+
     pub(crate) fn flush(&self) {
         let mut batch = self.batch.borrow_mut();
         let batch = &mut *batch;

@@ -15,6 +15,7 @@ pub use transport::Transport;
 
 use crate::{
     env::Env,
+    histogram::Histogram,
     ready::{Ready, SlotWaker},
     socket::Socket,
 };
@@ -87,6 +88,8 @@ pub struct Stats {
     pub pauses: Cell<u64>,
     /// Packets too short for their header and messages that were not exactly one packet: skipped.
     pub skipped: Cell<u64>,
+    /// How long each sweep kept the thread, without what ran between its slices.
+    pub sweeps: Histogram,
 }
 
 pub(crate) fn count(counter: &Cell<u64>, n: usize) {
@@ -237,6 +240,23 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     /// Every connection, oldest slot first.
     pub fn ids(&self) -> Vec<ConnId> {
         self.sessions.borrow().iter().map(|(_, s)| s.id).collect()
+    }
+
+    /// Shows up to `most` sessions, with the bytes queued for each, to `look`, which must not call the
+    /// driver. Begins at slot `from`; gives the slot to go on with, `None` after the last one. So that
+    /// others get a turn, ask for some, yield, and ask again.
+    pub fn survey(
+        &self,
+        from: usize,
+        most: usize,
+        mut look: impl FnMut(&M, &D, usize),
+    ) -> Option<usize> {
+        let sessions = self.sessions.borrow();
+        let until = from.saturating_add(most);
+        for session in (from..until).filter_map(|slot| sessions.get(slot)) {
+            look(&session.machine, &session.data, session.left());
+        }
+        (until < sessions.capacity()).then_some(until)
     }
 
     /// When the current batch began: precise to a batch, and free.

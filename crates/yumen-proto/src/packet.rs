@@ -225,6 +225,16 @@ impl Layout {
         (len <= bytes.len()).then_some(len)
     }
 
+    /// The route of one whole data packet, read without looking at anything else of it. `None` for
+    /// what is no data packet.
+    pub fn route_of(&self, packet: &[u8]) -> Option<RouteId> {
+        let (&header, mut rest) = packet.get(SIZE_LEN..)?.split_first()?;
+        if header & CONTROL != 0 {
+            return None;
+        }
+        self.route.take(self.order, &mut rest).map(RouteId)
+    }
+
     /// Takes the next whole packet off the front of `buf`, or `None` if more bytes are needed.
     ///
     /// # Errors

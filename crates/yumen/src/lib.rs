@@ -26,7 +26,7 @@
 
 #[cfg(feature = "admin")]
 pub use yumen_cluster::admin;
-pub use yumen_cluster::{app, client, cluster, gate, instance, node};
+pub use yumen_cluster::{app, client, cluster, gate, instance, metrics, node};
 pub use yumen_core::{codec, locator, registry, status};
 pub use yumen_log as log;
 pub use yumen_mesh as mesh;

@@ -34,6 +34,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase, in their order.
+    pub const ALL: [Self; 4] = [Self::Starting, Self::Serving, Self::Draining, Self::Ended];
+
     /// Its name, in lower case.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use super::{
     hall::{Faults, Front, Hall},
     sessions::{Bound, Bucket, Session, Wait},
     stats::bump,
-    table::{Member, Route},
+    table::{Member, Route, Table},
 };
 use std::{rc::Rc, sync::Arc, time::Duration};
 use yumen_core::{cluster::Event, locator::Role, status::Code};
@@ -71,12 +71,19 @@ impl Service<ServerConn, Session> for Front {
             ServerEvent::Announced => return Turn::Go,
             ServerEvent::Message(data) => data,
         };
-        let refusal = match self.0.forward(conn, &data) {
+        let table = Rc::clone(&self.0.table.borrow());
+        let route = table.route(data.route);
+        let forwarded = match route {
+            Some(route) => self.0.forward((&table, route), conn, &data),
+            None => Err(UNROUTABLE),
+        };
+        let refusal = match forwarded {
             Ok(Turn::Go) => None,
             Ok(turn) => return turn, // it comes again, and is counted then
             Err(refusal) => Some(refusal),
         };
-        bump(&self.0.stats.messages_in);
+        let traffic = route.map_or(&self.0.routes.other, |route| &route.traffic);
+        traffic.came_in(data.raw.len());
         if let Some(refusal) = refusal {
             self.0.refuse(conn, &data, refusal);
         }
@@ -109,9 +116,12 @@ impl Hall {
     }
 
     /// Gives a message to its node.
-    fn forward(self: &Rc<Self>, conn: ConnId, data: &Data<'_>) -> Result<Turn, Refusal> {
-        let table = Rc::clone(&self.table.borrow());
-        let route = table.route(data.route).ok_or(UNROUTABLE)?;
+    fn forward(
+        self: &Rc<Self>,
+        (table, route): (&Table, &Route),
+        conn: ConnId,
+        data: &Data<'_>,
+    ) -> Result<Turn, Refusal> {
         if route.rules.internal {
             return Err(INTERNAL);
         }

@@ -10,6 +10,7 @@ use super::{
     sessions::{Bound, Index, Session, Wait},
     stats::{Stats, bump},
     table::Table,
+    traffic::Routes,
 };
 use crate::{backend::Backend, calm::Calm};
 use std::{
@@ -61,6 +62,8 @@ pub(super) struct Hall {
     pub(super) record: RefCell<Instance>,
     pub(super) stats: Stats,
     pub(super) faults: Faults,
+    /// What each route has carried, and each listener has let in.
+    pub(super) routes: Routes,
     /// Sessions that wait for room, since when is with them; each once, however often it waits.
     pub(super) waiting: RefCell<BTreeSet<ConnId>>,
     /// Lanes that are full, and what waits for them.
@@ -127,17 +130,23 @@ impl Hall {
     ) {
         let (listener, permit) = place;
         let Some(listen) = self.plan.listens.get(usize::from(listener)) else { return };
+        self.arrived(listener);
         let now = self.env.clock.now();
         let machine = ServerConn::new(Arc::clone(&listen.settings), now);
         let transport = listen.transport(now);
         let session = Session::new(peer, listener, permit, now.mono);
-        bump(&self.stats.accepted);
         self.driver.accept(socket, transport, machine, session);
+    }
+
+    /// Counts a connection that this instance has to serve, or at least to end.
+    pub(super) fn arrived(&self, listener: u16) {
+        bump(&self.stats.accepted);
+        self.routes.accepted.get(usize::from(listener)).into_iter().for_each(bump);
     }
 
     /// The nodes have changed: a new table, with the links that are known.
     pub(super) fn set_nodes(&self, nodes: &Snapshot) {
-        let table = Table::new(nodes);
+        let table = Table::new(nodes, &self.routes);
         if table.conflicts > 0 {
             tracing::warn!(
                 conflicts = table.conflicts,
@@ -330,7 +339,7 @@ impl Hall {
     /// Answers those who look at the gate from outside.
     pub(super) async fn answer_all(&self, mut inbox: mpsc::Receiver<Ask>) {
         while let Some(ask) = inbox.recv().await {
-            ask.answer(self);
+            ask.answer(self).await;
         }
     }
 

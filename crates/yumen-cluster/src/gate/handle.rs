@@ -4,6 +4,7 @@
 //! never stops it. A gate that has ended answers nothing.
 
 use super::{
+    census::Census,
     find::{Found, Part},
     hall::Hall,
     sessions::Session,
@@ -74,22 +75,20 @@ pub struct ListenerStats {
 #[derive(Debug)]
 pub(super) enum Ask {
     Stats(oneshot::Sender<GateStats>),
+    Census(oneshot::Sender<Box<Census>>),
     Sessions { max: usize, reply: oneshot::Sender<Vec<SessionInfo>> },
     Find { part: Part, reply: oneshot::Sender<Found> },
 }
 
 impl Ask {
-    pub(super) fn answer(self, hall: &Hall) {
+    pub(super) async fn answer(self, hall: &Hall) {
         match self {
             Self::Stats(reply) => {
-                let mut stats = hall.stats.read();
-                stats.connections = u64::try_from(hall.driver.len()).unwrap_or(u64::MAX);
-                stats.waiting = u64::try_from(hall.waiting.borrow().len()).unwrap_or(u64::MAX);
-                let driver = &hall.driver.stats;
-                stats.packets_skipped = driver.skipped.get();
-                (stats.bytes_in, stats.bytes_out) = (driver.bytes_in.get(), driver.bytes_out.get());
-                stats.users = u64::try_from(hall.index.borrow().users()).unwrap_or(u64::MAX);
-                let _nobody_waits = reply.send(stats);
+                let _nobody_waits = reply.send(hall.read_stats());
+            }
+            Self::Census(reply) if reply.is_closed() => {} // it came too late
+            Self::Census(reply) => {
+                let _nobody_waits = reply.send(hall.census().await);
             }
             Self::Sessions { max, reply } => {
                 let all = hall.driver.ids();
@@ -132,8 +131,9 @@ pub(super) fn describe(hall: &Hall, conn: ConnId) -> Option<SessionInfo> {
 /// Looks at the instances of a gate. Cheap to clone; `Send + Sync`.
 #[derive(Clone, Debug)]
 pub struct GateHandle {
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) name: Arc<str>,
     pub(super) ids: Vec<InstanceId>,
+    pub(super) addresses: Vec<SocketAddr>,
     pub(super) inboxes: Vec<mpsc::Sender<Ask>>,
     pub(super) counts: Arc<Counts>,
 }
@@ -144,9 +144,28 @@ impl GateHandle {
         &self.addresses
     }
 
-    /// The gate's instances.
+    /// The gate's name, which other gates may share.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its instances, in their order.
     pub fn ids(&self) -> &[InstanceId] {
         &self.ids
+    }
+
+    /// Asks each of the instances that are there for its census, and waits for none: `None` if it
+    /// has no room for the question, or has ended.
+    pub(crate) fn ask_census(
+        &self,
+        is_there: impl Fn(&InstanceId) -> bool,
+    ) -> Vec<(&InstanceId, Option<oneshot::Receiver<Box<Census>>>)> {
+        let ask = |inbox: &mpsc::Sender<Ask>| {
+            let (reply, answer) = oneshot::channel();
+            inbox.try_send(Ask::Census(reply)).ok().map(|()| answer)
+        };
+        let there = self.ids.iter().zip(&self.inboxes).filter(|(id, _)| is_there(id));
+        there.map(|(id, inbox)| (id, ask(inbox))).collect()
     }
 
     /// What happened at each listener, in their order.

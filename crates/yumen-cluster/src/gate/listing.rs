@@ -2,7 +2,10 @@
 //!
 //! It asks the table that gates route by, so what is shown is what happens.
 
-use super::table::{Route, Table};
+use super::{
+    table::{Route, Table},
+    traffic::Routes,
+};
 use std::sync::Arc;
 use yumen_core::cluster::{Instance, RouteInfo, Snapshot};
 
@@ -20,7 +23,7 @@ pub(crate) struct Listed<'a> {
 /// Every route of the nodes, by number; and how often one was declared by a second group, whose nodes
 /// then do not serve it.
 pub(crate) fn listing(nodes: &Snapshot) -> (Vec<Listed<'_>>, usize) {
-    let table = Table::new(nodes);
+    let table = Table::new(nodes, &Routes::default());
     let mut routes: Vec<_> = table.routes.values().map(|route| listed(route, nodes)).collect();
     routes.sort_by_key(|route| route.rules.id);
     (routes, table.conflicts)

@@ -2,7 +2,7 @@
 
 use super::balance::Dispatch;
 use std::{sync::Arc, time::Duration};
-use yumen_proto::conn::Settings;
+use yumen_proto::{conn::Settings, id::RouteId};
 
 /// What happens when a user logs in a second time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub(crate) struct Plan {
     pub(crate) drain_max: Duration,
 }
 
+impl Plan {
+    /// The route of a packet. Every listener has the same layout.
+    pub(crate) fn route_of(&self, packet: &[u8]) -> Option<RouteId> {
+        self.listens.first()?.settings.layout.route_of(packet)
+    }
+}
+
 /// One listener.
 #[derive(Debug)]
 pub(crate) struct Listen {
@@ -44,4 +51,15 @@ pub(crate) enum Kind {
     Tcp,
     #[cfg(feature = "ws")]
     Ws(Arc<yumen_net::ws::handshake::Options>),
+}
+
+impl Kind {
+    /// As labels of metrics have it.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            #[cfg(feature = "ws")]
+            Self::Ws(_) => "ws",
+        }
+    }
 }

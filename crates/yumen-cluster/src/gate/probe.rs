@@ -1,6 +1,6 @@
 //! Look-ups on the message path, for counting their instructions; not part of the API.
 
-use super::{balance::Dispatch, sessions::Index, table::Table};
+use super::{balance::Dispatch, sessions::Index, table::Table, traffic::Routes};
 use yumen_core::cluster::{Instance, Kind, RouteInfo, Snapshot};
 use yumen_proto::{
     id::{ConnId, RouteId, UserId},
@@ -19,7 +19,7 @@ pub fn route() -> impl FnMut(i32) -> bool {
         node.routes = (0..ROUTES).map(|id| RouteInfo::new(RouteId(id))).collect();
         node
     });
-    let table = Table::new(&Snapshot::from_iter(nodes));
+    let table = Table::new(&Snapshot::from_iter(nodes), &Routes::default());
     move |id| {
         let route = table.route(RouteId(id));
         route.and_then(|route| table.pick(route, Dispatch::RoundRobin, 0)).is_some()

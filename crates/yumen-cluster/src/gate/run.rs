@@ -5,7 +5,8 @@ use super::{
     handle::Ask,
     plan::Plan,
     sessions::Session,
-    stats::{Stats, bump},
+    stats::Stats,
+    traffic::Routes,
 };
 use crate::instance::{InstanceError, Left, Progress, Stop, Ties, told_to_end};
 use std::{
@@ -70,6 +71,7 @@ pub(super) async fn run(
         record: RefCell::new(record.clone()),
         stats: Stats::default(),
         faults: Faults::default(),
+        routes: Routes::new(plan.listens.len()),
         waiting: RefCell::default(),
         lanes: RefCell::default(),
         in_flight: Cell::new(0),
@@ -163,7 +165,7 @@ impl Hall {
                     Ok((socket, permit)) => self.accept(socket, peer, (listener, Some(permit))),
                     // Accepted all the same, so it has to end under some reason.
                     Err(_) => {
-                        bump(&self.stats.accepted);
+                        self.arrived(listener);
                         self.stats.close(CloseReason::Internal);
                     }
                 }

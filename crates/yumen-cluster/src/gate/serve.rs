@@ -85,6 +85,9 @@ impl Hall {
                         false
                     }
                 };
+                if pushed {
+                    self.went_out(1, packet);
+                }
                 if pushed { DONE } else { NOT_FOUND }
             }
             Command::Multicast { kind, targets, disconnect, packet } => {
@@ -181,17 +184,27 @@ impl Hall {
 
     fn push(&self, conn: ConnId, packet: &[u8], disconnect: bool) -> bool {
         let queued = self.driver.append(conn, packet);
-        bump(if queued { &self.stats.messages_out } else { &self.stats.undeliverable });
-        if queued && disconnect {
+        if !queued {
+            bump(&self.stats.undeliverable);
+        } else if disconnect {
             self.driver.close(conn, CloseReason::ByGame, "");
         }
         queued
+    }
+
+    /// Counts a packet that was queued for so many clients.
+    fn went_out(&self, times: usize, packet: &[u8]) {
+        let table = self.table.borrow();
+        let route = self.plan.route_of(packet).and_then(|id| table.route(id));
+        let traffic = route.map_or(&self.routes.other, |route| &route.traffic);
+        traffic.went_out(times, packet.len());
     }
 
     /// One packet to many: encoded once by its sender, appended to each, written in slices.
     fn fan_out(&self, conns: Vec<ConnId>, packet: &[u8], disconnect: bool) -> Answer {
         let matched = conns.len();
         let reached = conns.into_iter().filter(|conn| self.push(*conn, packet, disconnect)).count();
+        self.went_out(reached, packet);
         let total = u64::try_from(reached).unwrap_or(u64::MAX);
         let code = if reached == 0 && matched > 0 { code::INTERNAL } else { code::OK };
         (code, Reply::Total(total))

@@ -8,7 +8,7 @@ use yumen_proto::{
 };
 
 macro_rules! stats {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// Counters of one gate instance, since its start.
         #[derive(Debug, Default)]
         pub(crate) struct Stats {
@@ -18,7 +18,7 @@ macro_rules! stats {
         /// What a gate has counted; of several instances, the sum.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct GateStats {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
         }
 
         impl Stats {
@@ -52,6 +52,11 @@ macro_rules! stats {
             /// Every counter by its name.
             pub fn named(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
+            }
+
+            /// Every name with what it counts.
+            pub fn described() -> Vec<(&'static str, &'static str)> {
+                vec![$((stringify!($name), concat!($($doc),*).trim_ascii()),)*]
             }
         }
     };

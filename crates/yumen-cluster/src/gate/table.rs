@@ -3,10 +3,14 @@
 //! Which instance gets a message is decided here, from the snapshot, the strategy and a roll of the
 //! dice; nothing is sent and nothing is waited for.
 
-use super::balance::{Dispatch, Turns};
+use super::{
+    balance::{Dispatch, Turns},
+    traffic::{Routes, Traffic},
+};
 use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
+    rc::Rc,
     sync::Arc,
 };
 use yumen_core::cluster::{Event, RouteInfo, Snapshot, State};
@@ -35,6 +39,8 @@ pub(crate) struct Route {
     pub(super) open: Vec<u32>,
     weights: Vec<u32>,
     turns: RefCell<Turns>,
+    /// Where its messages are counted.
+    pub(crate) traffic: Rc<Traffic>,
 }
 
 /// Who serves what.
@@ -47,15 +53,15 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The table of a snapshot.
-    pub(crate) fn new(nodes: &Snapshot) -> Self {
+    /// The table of a snapshot, whose messages are counted in `traffic`.
+    pub(crate) fn new(nodes: &Snapshot, traffic: &Routes) -> Self {
         let mut table = Self::default();
         let mut state_of = Vec::new();
         for node in nodes.iter() {
             let index = u32::try_from(table.members.len()).unwrap_or(u32::MAX);
             let group: Arc<str> = Arc::from(node.alias.as_str());
             for info in &node.routes {
-                table.declare(info, &group, index);
+                table.declare(info, (&group, index), traffic);
             }
             state_of.push((node.state, node.weight.max(1)));
             let (id, events) = (node.id.clone(), node.events.clone());
@@ -67,7 +73,7 @@ impl Table {
         table
     }
 
-    fn declare(&mut self, info: &RouteInfo, group: &Arc<str>, index: u32) {
+    fn declare(&mut self, info: &RouteInfo, (group, index): (&Arc<str>, u32), traffic: &Routes) {
         let route = self.routes.entry(info.id).or_insert_with(|| Route {
             rules: *info,
             group: Arc::clone(group),
@@ -75,6 +81,7 @@ impl Table {
             open: Vec::new(),
             weights: Vec::new(),
             turns: RefCell::default(),
+            traffic: traffic.registered(info.id),
         });
         // While versions that disagree run side by side, the stricter rule is the safe one.
         route.rules.internal |= info.internal;
@@ -164,7 +171,7 @@ mod tests {
             node("d", "g", State::Work, &[plain(1)]),
             node("e", "g", State::Shut, &[plain(1), plain(3)]),
         ];
-        let table = Table::new(&Snapshot::from(all));
+        let table = Table::new(&Snapshot::from(all), &Routes::default());
         assert_eq!(picked(&table, 1), ["b", "d"]);
         assert_eq!(picked(&table, 2), ["a"]);
         assert_eq!(picked(&table, 3), ["a"]);
@@ -176,7 +183,7 @@ mod tests {
     fn a_bound_user_is_served_in_any_state_but_only_where_the_route_is() {
         let all =
             [node("a", "g", State::Hang, &[plain(1)]), node("b", "g", State::Work, &[plain(2)])];
-        let table = Table::new(&Snapshot::from(all));
+        let table = Table::new(&Snapshot::from(all), &Routes::default());
         let route = table.route(1.into()).unwrap();
         assert!(table.bound(route, &"a".into()).is_some());
         assert!(table.bound(route, &"b".into()).is_none());
@@ -191,7 +198,7 @@ mod tests {
             node("b", "g", State::Work, &[strict]),
             node("c", "other", State::Work, &[plain(1)]),
         ];
-        let table = Table::new(&Snapshot::from(all));
+        let table = Table::new(&Snapshot::from(all), &Routes::default());
         assert!(table.route(1.into()).unwrap().rules.authorized);
         assert_eq!((picked(&table, 1), table.conflicts), (vec!["a".into(), "b".into()], 1));
     }

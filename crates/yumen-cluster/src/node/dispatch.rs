@@ -6,10 +6,11 @@
 //! poll is the start of the next.
 
 use crate::node::{
+    census::{Handlers, Observed, Work},
     extract::{Head, Incoming},
     handler::{Started, Waiting},
     hub::Hub,
-    line::{Held, LineKey, Lines, Work},
+    line::{Held, LineKey, Lines, Work as Next},
     outbox::Asker,
     packet,
     reply::Answer,
@@ -19,7 +20,7 @@ use std::{
     cell::Cell,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    rc::Rc,
+    rc::{Rc, Weak},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -29,6 +30,7 @@ use yumen_core::{
     cluster::{Event, Kind},
 };
 use yumen_mesh::{LinkId, Unsent};
+use yumen_net::histogram::Histogram;
 use yumen_proto::{
     id::ConnId,
     link::{Command, Target},
@@ -62,12 +64,15 @@ pub(crate) struct Dispatch<S> {
     waiting: Cell<usize>,
     idle: Notify,
     mark: Cell<Instant>,
+    polls: Histogram,
+    /// Messages of routes that have no handler.
+    strays: Work,
 }
 
 /// What is left to do for a message after its first poll.
 enum Rest {
-    /// The handler goes on.
-    Waits(Box<dyn Waiting>),
+    /// The handler goes on; it began then.
+    Waits(Box<dyn Waiting>, Instant),
     /// The reply found its link full.
     Unsent(Vec<u8>),
 }
@@ -82,7 +87,7 @@ struct Job {
 
 impl<S: 'static> Dispatch<S> {
     pub(crate) fn new(hub: &Rc<Hub>, table: Table<S>, state: Rc<S>, bounds: Bounds) -> Rc<Self> {
-        Rc::new(Self {
+        let this = Rc::new(Self {
             hub: Rc::clone(hub),
             table,
             state,
@@ -91,7 +96,12 @@ impl<S: 'static> Dispatch<S> {
             waiting: Cell::new(0),
             idle: Notify::new(),
             mark: Cell::new(hub.env.clock.now().mono),
-        })
+            polls: Histogram::default(),
+            strays: Work::default(),
+        });
+        let handlers: Weak<Self> = Rc::downgrade(&this);
+        hub.set_handlers(handlers);
+        this
     }
 
     /// A batch begins: the first message's poll starts at `now`.
@@ -104,10 +114,12 @@ impl<S: 'static> Dispatch<S> {
     pub(crate) fn message(self: &Rc<Self>, head: Head, body: &[u8], cost: u32) -> bool {
         self.hub.stats.messages.bump();
         let Some(entry) = self.table.route(head.route) else {
+            self.strays.came_in(cost);
             self.hub.stats.unknown_routes.bump();
             let status = Status::new(Code::UNROUTABLE, "no handler for this route");
             return self.turn_away(&head, cost, status);
         };
+        entry.work.came_in(cost);
         if let Some(status) = forbidden(entry, &head) {
             self.hub.stats.forbidden.bump();
             return self.turn_away(&head, cost, status);
@@ -223,8 +235,8 @@ impl<S: 'static> Dispatch<S> {
     async fn next(&self, key: LineKey) -> Option<Job> {
         while let Some((head, work)) = self.lines.next(key) {
             let (entry, body, cost) = match &work {
-                Work::Message(body, cost) => (self.table.route(head.route), &**body, *cost),
-                Work::Event(event) => (self.table.event(*event), [].as_slice(), 0),
+                Next::Message(body, cost) => (self.table.route(head.route), &**body, *cost),
+                Next::Event(event) => (self.table.event(*event), [].as_slice(), 0),
             };
             let Some(entry) = entry else { continue };
             self.begin(self.hub.env.clock.now().mono);
@@ -240,19 +252,26 @@ impl<S: 'static> Dispatch<S> {
 
     /// First poll, in place. `None` if the message is finished.
     fn start(&self, entry: &Entry<S>, head: &Head, body: &[u8]) -> Option<Rest> {
+        let began = self.mark.get();
         let mut reply = self.blank_reply(head);
         let incoming = Incoming { head, state: &self.state, hub: &self.hub };
         let started =
             catch_unwind(AssertUnwindSafe(|| entry.runner.start(&incoming, body, &mut reply)));
         self.timed(entry);
         match started {
-            Ok(Started::Done(answer)) => self.answer(entry, head, answer, reply),
+            Ok(Started::Done(answer)) => {
+                self.answered(entry, began);
+                self.answer(entry, head, answer, reply)
+            }
             Ok(Started::Waits(waiting)) => {
                 self.hub.give_scratch(reply);
                 self.hub.stats.waited.bump();
-                Some(Rest::Waits(waiting))
+                Some(Rest::Waits(waiting, began))
             }
-            Err(_) => self.panicked(entry, head, reply),
+            Err(_) => {
+                self.answered(entry, began);
+                self.panicked(entry, head, reply)
+            }
         }
     }
 
@@ -261,8 +280,8 @@ impl<S: 'static> Dispatch<S> {
         let Job { label, head, cost, rest } = job;
         let unsent = match rest {
             Rest::Unsent(packet) => Some(packet),
-            Rest::Waits(waiting) => match self.table.entry(label) {
-                Some(entry) => self.wait(entry, &head, waiting).await,
+            Rest::Waits(waiting, began) => match self.table.entry(label) {
+                Some(entry) => self.wait(entry, &head, (waiting, began)).await,
                 None => None,
             },
         };
@@ -277,20 +296,26 @@ impl<S: 'static> Dispatch<S> {
         &self,
         entry: &Entry<S>,
         head: &Head,
-        mut waiting: Box<dyn Waiting>,
+        (mut waiting, began): (Box<dyn Waiting>, Instant),
     ) -> Option<Vec<u8>> {
         let answered = poll_fn(|cx| {
             let mut reply = self.blank_reply(head);
             self.begin(self.hub.env.clock.now().mono);
             let polled = catch_unwind(AssertUnwindSafe(|| waiting.poll(cx, &mut reply)));
             self.timed(entry);
+            let Ok(polled) = polled else {
+                self.answered(entry, began);
+                return Poll::Ready(self.panicked(entry, head, reply));
+            };
             match polled {
-                Ok(Poll::Pending) => {
+                Poll::Pending => {
                     self.hub.give_scratch(reply);
                     Poll::Pending
                 }
-                Ok(Poll::Ready(answer)) => Poll::Ready(self.answer(entry, head, answer, reply)),
-                Err(_) => Poll::Ready(self.panicked(entry, head, reply)),
+                Poll::Ready(answer) => {
+                    self.answered(entry, began);
+                    Poll::Ready(self.answer(entry, head, answer, reply))
+                }
             }
         });
         let rest = match entry.rules.timeout {
@@ -298,7 +323,11 @@ impl<S: 'static> Dispatch<S> {
             Some(limit) => tokio::select! {
                 biased;
                 rest = answered => rest,
-                () = self.hub.env.clock.sleep(limit) => self.timed_out(head),
+                () = self.hub.env.clock.sleep(limit) => {
+                    self.begin(self.hub.env.clock.now().mono);
+                    self.answered(entry, began);
+                    self.timed_out(head)
+                }
             },
         };
         // What the handler still owns is the user's code too when it is dropped.
@@ -307,7 +336,7 @@ impl<S: 'static> Dispatch<S> {
         }
         match rest {
             Some(Rest::Unsent(packet)) => Some(packet),
-            Some(Rest::Waits(_)) | None => None,
+            Some(Rest::Waits(..)) | None => None,
         }
     }
 
@@ -401,12 +430,37 @@ impl<S: 'static> Dispatch<S> {
         None
     }
 
+    /// A handler has answered at the last mark.
+    fn answered(&self, entry: &Entry<S>, began: Instant) {
+        entry.work.answered(self.mark.get().saturating_duration_since(began));
+    }
+
     /// A poll has ended: how long since the last mark?
     fn timed(&self, entry: &Entry<S>) {
         let now = self.hub.env.clock.now().mono;
         let took = now.saturating_duration_since(self.mark.replace(now));
+        self.polls.record(took);
         if took > self.bounds.slow_min {
             entry.was_slow(now, took, &self.hub.stats);
+        }
+    }
+}
+
+impl<S: 'static> Observed for Dispatch<S> {
+    fn observe(&self) -> Handlers {
+        let served = self.table.all().map(|entry| (entry.label, entry.work.read()));
+        let mut served: Vec<_> = served.collect();
+        served.sort_unstable_by_key(|(label, _)| *label);
+        if self.table.fallback.is_none() {
+            served.push((Label::Fallback, self.strays.read()));
+        }
+        let wide = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        Handlers {
+            served,
+            polls: self.polls.read(),
+            held: self.lines.held(self.bounds.held_max),
+            waiting: wide(self.waiting.get()),
+            waiting_max: wide(self.bounds.waiting_max),
         }
     }
 }

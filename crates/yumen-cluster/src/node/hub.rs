@@ -5,6 +5,7 @@
 //! deadline, owed ([`Outbox`]), or answered.
 
 use crate::node::{
+    census::{Handlers, Observed},
     locations::Locations,
     message::Body,
     outbox::{Asker, Outbox},
@@ -18,7 +19,7 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::Poll,
 };
@@ -50,6 +51,7 @@ pub(crate) struct Hub {
     scratch: Cell<Vec<u8>>,
     last_peer: Cell<Option<(LinkId, Kind, bool)>>,
     handle: NodeHandle,
+    handlers: RefCell<Option<Weak<dyn Observed>>>,
 }
 
 /// What a [`Hub`] is made of.
@@ -82,11 +84,22 @@ impl Hub {
             scratch: Cell::default(),
             last_peer: Cell::new(None),
             handle: parts.handle,
+            handlers: RefCell::new(None),
         })
     }
 
     pub(crate) fn handle(&self) -> NodeHandle {
         self.handle.clone()
+    }
+
+    /// From now on these handlers are shown in the metrics.
+    pub(crate) fn set_handlers(&self, handlers: Weak<dyn Observed>) {
+        self.handlers.replace(Some(handlers));
+    }
+
+    pub(crate) fn observe(&self) -> Handlers {
+        let handlers = self.handlers.borrow().as_ref().and_then(Weak::upgrade);
+        handlers.map_or_else(Handlers::default, |handlers| handlers.observe())
     }
 
     pub(crate) fn gates(&self) -> Snapshot {

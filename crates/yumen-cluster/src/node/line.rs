@@ -4,7 +4,7 @@
 //! heard of; only reconnects beyond a few are refused. A line exists only while a handler of its
 //! connection waits.
 
-use crate::node::extract::Head;
+use crate::{metrics::Queue, node::extract::Head};
 use rustc_hash::FxHashMap;
 use std::{cell::RefCell, collections::VecDeque, collections::hash_map};
 use yumen_core::cluster::Event;
@@ -131,6 +131,14 @@ impl Lines {
             Work::Event(_) => line.events = line.events.saturating_sub(1),
         }
         Some((head, work))
+    }
+
+    /// Bytes held, of which each connection may have `max`.
+    pub(crate) fn held(&self, max: usize) -> Queue {
+        let wide = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let mut queue = Queue { max: wide(max), ..Queue::default() };
+        self.0.borrow().values().for_each(|line| queue.add(wide(line.bytes)));
+        queue
     }
 
     /// Number of connections with a handler that waits.

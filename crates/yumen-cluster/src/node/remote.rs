@@ -4,12 +4,16 @@
 //! and in bytes; a full inbox answers `Busy` and nothing has happened. Messages are encoded on the
 //! caller's thread.
 
-use crate::node::{
-    calls::{Audience, To},
-    clients::{self, Clients},
-    hub::{self, Hub},
-    message::Body,
-    session::Session,
+use crate::{
+    metrics::Queue,
+    node::{
+        calls::{Audience, To},
+        census::{ASKS_MAX, Ask, Census},
+        clients::{self, Clients},
+        hub::{self, Hub},
+        message::Body,
+        session::Session,
+    },
 };
 use std::{
     fmt,
@@ -48,13 +52,16 @@ struct Job {
 /// The receiving end of a [`NodeHandle`].
 pub(crate) struct Inbox {
     jobs: mpsc::Receiver<Job>,
+    asks: mpsc::Receiver<Ask>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    name: Arc<str>,
     id: InstanceId,
     layout: Layout,
     room: Arc<Semaphore>,
+    room_max: usize,
     refused: AtomicU64,
 }
 
@@ -67,6 +74,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct NodeHandle {
     jobs: mpsc::Sender<Job>,
+    asks: mpsc::Sender<Ask>,
     shared: Arc<Shared>,
 }
 
@@ -81,12 +89,26 @@ impl fmt::Debug for NodeHandle {
 pub type Asked<T> = BoxFuture<'static, Result<T, Status>>;
 
 impl NodeHandle {
-    /// A handle and its inbox, which holds at most `bytes_max` bytes.
-    pub(crate) fn new(id: InstanceId, layout: Layout, bytes_max: usize) -> (Self, Inbox) {
-        let room = Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS)));
-        let shared = Arc::new(Shared { id, layout, room, refused: AtomicU64::new(0) });
+    /// A handle of an instance of the node `name`, and its inbox, which holds at most `bytes_max`
+    /// bytes.
+    pub(crate) fn new(
+        (name, id): (&str, InstanceId),
+        layout: Layout,
+        bytes_max: usize,
+    ) -> (Self, Inbox) {
+        let room_max = bytes_max.min(Semaphore::MAX_PERMITS);
+        let (room, refused) = (Arc::new(Semaphore::new(room_max)), AtomicU64::new(0));
+        let name = Arc::from(name);
+        let shared = Arc::new(Shared { name, id, layout, room, room_max, refused });
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
-        (Self { jobs, shared: Arc::clone(&shared) }, Inbox { jobs: inbox, shared })
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let door = Inbox { jobs: inbox, asks: asked, shared: Arc::clone(&shared) };
+        (Self { jobs, asks, shared }, door)
+    }
+
+    /// The node's name, which its instances share.
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// Which instance it is.
@@ -243,6 +265,13 @@ impl NodeHandle {
         self.run(move |clients| async move { clients.locate(user).await })
     }
 
+    /// Asks for the instance's census and does not wait for it. `None` if it has no room for the
+    /// question, which takes none of the inbox's, or has stopped.
+    pub(crate) fn ask_census(&self) -> Option<oneshot::Receiver<Box<Census>>> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.try_send(reply).ok().map(|()| answer)
+    }
+
     /// What has happened on the instance: every counter of [`Stats`](super::Stats) with its name.
     pub fn stats(&self) -> Asked<Vec<(&'static str, u64)>> {
         self.run(|clients| async move { Ok(clients.stats().all().collect()) })
@@ -314,11 +343,33 @@ impl NodeHandle {
     }
 }
 
+impl Shared {
+    /// Bytes in the inbox.
+    fn queue(&self) -> Queue {
+        let wide = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let bytes = wide(self.room_max.saturating_sub(self.room.available_permits()));
+        Queue { bytes, largest: bytes, max: wide(self.room_max) }
+    }
+}
+
 impl Inbox {
     /// Serves the inbox for ever.
     pub(crate) async fn serve(mut self, hub: Rc<Hub>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while self.jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        loop {
+            let more = tokio::select! {
+                biased;
+                Some(reply) = self.asks.recv() => {
+                    if !reply.is_closed() {
+                        let _nobody_waits = reply.send(hub.census(self.shared.queue()));
+                    }
+                    continue;
+                }
+                more = self.jobs.recv_many(&mut batch, BATCH_MAX) => more,
+            };
+            if more == 0 {
+                return;
+            }
             for Job { task, room } in batch.drain(..) {
                 let work = task(Rc::clone(&hub));
                 hub.env.spawn.local(async move {

@@ -1,6 +1,6 @@
 //! What has happened on one node instance, as plain counters.
 //!
-//! Every name here appears in the metrics as `node_<name>_total`. Nothing is ever reset. They are
+//! Every name here appears in the metrics, see `metrics/node.rs`. Nothing is ever reset. They are
 //! `Cell`s because one instance is one thread: counting costs an addition.
 
 use crate::node::table::Label;
@@ -36,11 +36,11 @@ impl fmt::Debug for Counter {
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// The counters of one instance.
         #[derive(Debug, Default)]
         pub struct Stats {
-            $($(#[$doc])* pub $name: Counter,)*
+            $($(#[doc = $doc])* pub $name: Counter,)*
             slow: RefCell<BTreeMap<Label, u64>>,
         }
 
@@ -48,6 +48,11 @@ macro_rules! counters {
             /// Every counter with its name, in a fixed order.
             pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name.total())),*].into_iter()
+            }
+
+            /// Every name with what it counts.
+            pub fn described() -> Vec<(&'static str, &'static str)> {
+                vec![$((stringify!($name), concat!($($doc),*).trim_ascii()),)*]
             }
         }
     };
@@ -98,6 +103,11 @@ impl Stats {
     /// The routes and events with slow polls, and how many each has had.
     pub fn slow_by_route(&self) -> Vec<(String, u64)> {
         self.slow.borrow().iter().map(|(label, count)| (label.to_string(), *count)).collect()
+    }
+
+    /// The same by label.
+    pub(crate) fn slow(&self) -> Vec<(Label, u64)> {
+        self.slow.borrow().iter().map(|(label, count)| (*label, *count)).collect()
     }
 
     /// Counts a slow poll; gives how many this handler has had.

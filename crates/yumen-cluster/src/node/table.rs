@@ -2,7 +2,7 @@
 
 use crate::{
     calm::Calm,
-    node::{handler::Runner, router::Rules, stats::Stats},
+    node::{census::Work, handler::Runner, router::Rules, stats::Stats},
 };
 use rustc_hash::FxHashMap;
 use std::{
@@ -56,6 +56,11 @@ impl<S> Table<S> {
         }
     }
 
+    /// Every handler.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry<S>> {
+        self.routes.values().chain(&self.fallback).chain(self.events.iter().flatten())
+    }
+
     pub(crate) fn event(&self, event: Event) -> Option<&Entry<S>> {
         let [connect, reconnect, disconnect] = &self.events;
         match event {
@@ -71,13 +76,16 @@ pub(crate) struct Entry<S> {
     pub(crate) label: Label,
     pub(crate) rules: Rules,
     pub(crate) runner: Box<dyn Runner<S>>,
+    /// What it has had to do.
+    pub(crate) work: Work,
     warned: Cell<Option<Instant>>,
     failed: Calm,
 }
 
 impl<S> Entry<S> {
     pub(crate) fn new(label: Label, rules: Rules, runner: Box<dyn Runner<S>>) -> Self {
-        Self { label, rules, runner, warned: Cell::new(None), failed: Calm::default() }
+        let (work, warned, failed) = (Work::default(), Cell::new(None), Calm::default());
+        Self { label, rules, runner, work, warned, failed }
     }
 
     /// It panicked, or failed where nobody waits for an answer. Where a panic was is told by the log's own

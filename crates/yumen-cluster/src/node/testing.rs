@@ -189,7 +189,8 @@ impl<S: 'static> Bench<S> {
         let paper = Rc::new(Paper::default());
         let shared = Arc::clone(&locator) as Arc<dyn Locator>;
         let gates = ["gate-1", "gate-2"].map(|id| Instance::new(id.into(), Kind::Gate, ""));
-        let (handle, inbox) = NodeHandle::new(id.clone(), plan.layout, plan.inbox_max);
+        let (handle, inbox) =
+            NodeHandle::new((&plan.name, id.clone()), plan.layout, plan.inbox_max);
         let hub = Hub::new(Parts {
             env: env.clone(),
             id,

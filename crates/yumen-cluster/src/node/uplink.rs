@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 use yumen_core::cluster::Kind;
-use yumen_mesh::{CallError, LinkId, Links, Unsent};
+use yumen_mesh::{CallError, LinkId, Links, Load, Unsent};
 use yumen_net::env::LocalFuture;
 use yumen_proto::{
     id::InstanceId,
@@ -54,6 +54,11 @@ pub(crate) trait Uplink {
         link: LinkId,
         command: Command<'a>,
     ) -> LocalFuture<'a, Result<(u16, Reply), CallError>>;
+
+    /// What the links hold now.
+    fn load(&self) -> Load {
+        Load::default()
+    }
 }
 
 impl Uplink for Rc<Links> {
@@ -85,5 +90,9 @@ impl Uplink for Rc<Links> {
         command: Command<'a>,
     ) -> LocalFuture<'a, Result<(u16, Reply), CallError>> {
         Box::pin(Links::call(self, link, command))
+    }
+
+    fn load(&self) -> Load {
+        Links::load(self)
     }
 }

@@ -22,6 +22,7 @@ mod lane;
 mod limits;
 mod login;
 mod many;
+mod metrics;
 mod node;
 mod order;
 mod outside;

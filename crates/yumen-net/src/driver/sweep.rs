@@ -5,7 +5,10 @@
 //! Every deadline moves by what was lost, and the first sweep judges nobody.
 
 use super::{Driver, Service, count};
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 use yumen_proto::{
     conn::{CloseReason, Machine, Now},
     id::ConnId,
@@ -27,9 +30,10 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
             self.now.set(now);
             let lost = now.mono.saturating_duration_since(last).saturating_sub(SWEEP);
             last = now.mono;
+            let mut took = Duration::ZERO;
             if lost > LATE {
                 count(&self.stats.pauses, 1);
-                self.each_slice(|slot| self.forgive(slot, now, lost)).await;
+                took = self.each_slice(|slot| self.forgive(slot, now, lost)).await;
             }
             // One that is always late has to judge all the same.
             forgave = lost > LATE && !forgave;
@@ -39,26 +43,36 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                         self.close_late(conn, reason);
                     }
                 };
-                self.each_slice(late).await;
+                took = took.saturating_add(self.each_slice(late).await);
             }
+            let began = self.env.clock.now().mono;
             let mut lingering = self.lingering.borrow_mut();
             while lingering.front().is_some_and(|(until, _)| *until <= now.mono) {
                 lingering.pop_front();
             }
             drop(lingering);
             service.on_sweep(now);
+            self.stats.sweeps.record(took.saturating_add(self.since(began)));
         }
     }
 
-    /// Calls `f` with every slot there is, and gives way between slices.
-    async fn each_slice(&self, f: impl Fn(usize)) {
-        let mut from = 0;
+    /// Calls `f` with every slot there is, and gives way between slices. Gives how long that took,
+    /// without what ran in between.
+    async fn each_slice(&self, f: impl Fn(usize)) -> Duration {
+        let (mut from, mut took) = (0, Duration::ZERO);
         while from < self.sessions.borrow().capacity() {
+            let began = self.env.clock.now().mono;
             let until = from.saturating_add(SWEEP_SLICE);
             (from..until).for_each(&f);
             from = until;
+            took = took.saturating_add(self.since(began));
             tokio::task::yield_now().await;
         }
+        took
+    }
+
+    fn since(&self, began: Instant) -> Duration {
+        self.env.clock.now().mono.saturating_duration_since(began)
     }
 
     fn forgive(&self, slot: usize, now: Now, lost: Duration) {

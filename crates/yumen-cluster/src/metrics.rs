@@ -1,0 +1,186 @@
+//! What a process shows of itself, as Prometheus text: [`render`].
+//!
+//! Instances count in cells of their own and are asked for their numbers when somebody wants to see
+//! them; they never wait for that, and whoever asks waits at most [`ASK_MAX`]. An instance that does not
+//! answer in time is shown as stale, without numbers.
+//!
+//! To add a metric: a row in `metrics/family.rs`, and the line that writes it in `gate.rs`, `node.rs` or
+//! `process.rs`. A counter of a gate or a node needs a row in its `stats.rs` besides. Then run
+//! `cargo run -- metrics reference` as the test that fails will tell.
+
+mod family;
+mod gate;
+mod labels;
+mod node;
+mod page;
+mod process;
+mod reference;
+mod shown;
+#[cfg(test)]
+mod strict;
+#[cfg(test)]
+mod tests;
+
+pub use family::{ALL, Family, Scope, Type};
+pub use labels::Labels;
+pub use page::CONTENT_TYPE;
+pub use reference::{names, reference};
+
+use crate::{
+    app::{Control, InstanceState, InstanceStatus, Phase},
+    gate::GateHandle,
+    node::NodeHandle,
+};
+use page::{Page, Whose};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::oneshot,
+    time::{Sleep, sleep},
+};
+use yumen_mesh::{LANE_MAX, Load};
+use yumen_net::env::Clock;
+use yumen_proto::id::InstanceId;
+
+/// Longest wait for the answers of all instances together.
+pub const ASK_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes that wait somewhere, and how many may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Queue {
+    /// All of them.
+    pub(crate) bytes: u64,
+    /// Those of the connection, or lane, that has most.
+    pub(crate) largest: u64,
+    /// The bound of one.
+    pub(crate) max: u64,
+}
+
+impl From<&Load> for Queue {
+    /// What is on its way over lanes.
+    fn from(load: &Load) -> Self {
+        Self { bytes: wide(load.queued), largest: wide(load.queued_most), max: wide(LANE_MAX) }
+    }
+}
+
+impl Queue {
+    /// Adds what one connection has.
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.largest = self.largest.max(bytes);
+    }
+}
+
+/// Everything an app shows of itself, with the labels of `yumen.admin.labels` in every sample.
+///
+/// Takes no longer than [`ASK_MAX`], however its instances are. Labels whose names are wrong are left
+/// out: check them at the start, with [`Labels::new`].
+pub async fn render(control: &Control) -> String {
+    let labels = Labels::new(&control.settings().yumen.admin.labels).unwrap_or_default();
+    let mut page = Page::new(&labels);
+    for phase in Phase::ALL {
+        let is = u64::from(phase == control.phase());
+        page.sample(&family::PHASE, Whose(&[]), &[phase.name()], is);
+    }
+    let (all, now) = (control.instances(), Clock::real().now().mono);
+    for instance in &all {
+        thread(&mut page, instance, now);
+    }
+    // One that is not there yet, or not any more, has nothing to say.
+    let is_there = |id: &InstanceId| {
+        let serves = |state| matches!(state, InstanceState::Serving | InstanceState::Draining);
+        all.iter().any(|instance| instance.id == *id && serves(instance.state))
+    };
+    instances(&mut page, (&control.gates(), &control.nodes()), is_there).await;
+    process::process(&mut page);
+    page.finish()
+}
+
+/// What the timer of an instance's thread shows, which needs no answer of the instance.
+fn thread(page: &mut Page<'_>, instance: &InstanceStatus, now: Instant) {
+    let Some(pulse) = instance.pulse.as_ref().filter(|_| !instance.state.is_over()) else { return };
+    let (names, stalls) = ([instance.name.as_str(), instance.id.as_str()], pulse.stalls());
+    page.histogram(&family::STALL, Whose(&names), &[], (&stalls.times, 1));
+    page.sample(&family::STALL_MAX, Whose(&names), &[], stalls.max);
+    page.sample(&family::SILENCE, Whose(&names), &[], pulse.silence(now));
+}
+
+/// The numbers of these components and of the process, with `labels` in every sample.
+///
+/// For components that no [`App`](crate::app::App) runs; otherwise see [`render`].
+pub async fn render_parts(gates: &[GateHandle], nodes: &[NodeHandle], labels: &Labels) -> String {
+    let mut page = Page::new(labels);
+    instances(&mut page, (gates, nodes), |_| true).await;
+    process::process(&mut page);
+    page.finish()
+}
+
+/// Asks every instance, then waits for all answers together.
+async fn instances(
+    page: &mut Page<'_>,
+    (gates, nodes): (&[GateHandle], &[NodeHandle]),
+    is_there: impl Fn(&InstanceId) -> bool,
+) {
+    let of_gates: Vec<_> = gates.iter().map(|gate| (gate, gate.ask_census(&is_there))).collect();
+    let there = nodes.iter().filter(|node| is_there(node.node_id()));
+    let of_nodes: Vec<_> = there.map(|node| (node, node.ask_census())).collect();
+    let mut late = std::pin::pin!(sleep(ASK_MAX));
+    for (gate, asked) in of_gates {
+        gate::acceptor(page, gate);
+        for (id, answer) in asked {
+            let (census, names) = (answered(answer, &mut late).await, [gate.name(), id.as_str()]);
+            stale(page, Whose(&names), "gate", census.is_none());
+            if let Some(census) = census {
+                gate::instance(page, Whose(&names), gate.addresses(), &census);
+            }
+        }
+    }
+    for (node, answer) in of_nodes {
+        let (census, names) =
+            (answered(answer, &mut late).await, [node.name(), node.node_id().as_str()]);
+        stale(page, Whose(&names), "node", census.is_none());
+        if let Some(census) = census {
+            node::instance(page, Whose(&names), &census);
+        }
+    }
+}
+
+/// The answer, if it comes before it is late. What is there already is taken even then.
+async fn answered<T>(
+    answer: Option<oneshot::Receiver<T>>,
+    late: &mut Pin<&mut Sleep>,
+) -> Option<T> {
+    let mut answer = answer?;
+    if late.is_elapsed() {
+        return answer.try_recv().ok();
+    }
+    tokio::select! {
+        biased;
+        census = &mut answer => census.ok(),
+        () = late => None,
+    }
+}
+
+fn stale(page: &mut Page<'_>, whose: Whose<'_>, kind: &str, stale: bool) {
+    page.sample(&family::STALE, whose, &[kind], u64::from(stale));
+}
+
+fn queue(page: &mut Page<'_>, whose: Whose<'_>, name: &str, queue: &Queue) {
+    page.sample(&family::QUEUE, whose, &[name], queue.bytes);
+    page.sample(&family::QUEUE_LARGEST, whose, &[name], queue.largest);
+    page.sample(&family::QUEUE_LIMIT, whose, &[name], queue.max);
+}
+
+fn links(page: &mut Page<'_>, whose: Whose<'_>, load: &Load) {
+    queue(page, whose, "lanes", &load.into());
+    page.sample(&family::LINKS, whose, &[], wide(load.links));
+    page.sample(&family::LINK_CALLS, whose, &[], wide(load.calls));
+    page.sample(&family::LINK_LATE, whose, &[], load.late);
+    page.sample(&family::LINK_MALFORMED, whose, &[], load.malformed);
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
