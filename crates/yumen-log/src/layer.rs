@@ -9,7 +9,6 @@ use crate::{
     queue::Queue,
     render::{Each, Format, Head, Said, Scalar, SpanData, Style, Value, bare},
     severity::{Severities, Severity},
-    stack::Stack,
     writer::Counts,
 };
 use std::{
@@ -94,8 +93,8 @@ impl Shared {
             return;
         }
         let wanted = self.stack_from.is_some_and(|from| head.severity >= from);
-        let stack = (wanted && self.queue.has_room_for_stack())
-            .then(|| Stack::capture(head.file.unwrap_or_default(), head.line.unwrap_or_default()));
+        let (file, line) = (head.file.unwrap_or_default(), head.line.unwrap_or_default());
+        let stack = wanted.then(|| self.queue.stack(file, line)).flatten();
         let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
         buffer.clear();
         if text != 0 {

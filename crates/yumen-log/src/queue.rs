@@ -7,7 +7,7 @@
 use crate::{severity::Severity, stack::Stack};
 use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -104,6 +104,8 @@ pub(crate) struct Queue {
     /// Wakes those who wait until all is written.
     written: Condvar,
     dropped: AtomicU64,
+    /// Held for reading while stacks are walked, and for writing while one is named.
+    naming: RwLock<()>,
 }
 
 impl Queue {
@@ -114,6 +116,7 @@ impl Queue {
             filled: Condvar::new(),
             written: Condvar::new(),
             dropped: AtomicU64::new(0),
+            naming: RwLock::new(()),
         }
     }
 
@@ -146,9 +149,19 @@ impl Queue {
         }
     }
 
-    /// Whether another stack would find a place.
-    pub(crate) fn has_room_for_stack(&self) -> bool {
-        self.lock().stacks < STACKS_MAX
+    /// The stack of this thread, for a line made in `file` at `line`; `None` if too many wait already,
+    /// or if one is being named: the standard library lets only one thread at a time do either, and
+    /// naming is what must not be waited for.
+    pub(crate) fn stack(&self, file: &str, line: u32) -> Option<Arc<Stack>> {
+        let room = self.lock().stacks < STACKS_MAX;
+        let _nobody_names = self.naming.try_read().ok().filter(|_| room)?;
+        Some(Stack::capture(file, line))
+    }
+
+    /// Finds the names of a stack. For the writer only.
+    pub(crate) fn name(&self, stack: &Stack) {
+        let _alone = self.naming.write().unwrap_or_else(PoisonError::into_inner);
+        stack.frames();
     }
 
     /// Puts what waits into `batch`, which is empty; waits for it up to `patience`.
@@ -287,11 +300,26 @@ mod tests {
         for _ in 0..2 * STACKS_MAX {
             queue.push(Severity::Error, &[(1, "a")], Some(Stack::capture("", 0)));
         }
-        assert!(!queue.has_room_for_stack());
+        assert!(queue.stack("", 0).is_none());
         let mut batch = Batch::default();
         queue.next(&mut batch, NOW);
         assert_eq!(batch.lines().filter(|(record, _)| record.stack.is_some()).count(), STACKS_MAX);
-        assert!(queue.has_room_for_stack());
+        assert!(queue.stack("", 0).is_some());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_stack_while_another_one_is_named() {
+        let queue = Queue::new(1 << 20);
+        let naming = queue.naming.write().unwrap();
+        // It would hang here if it waited: the lock is held by this very thread.
+        assert!(queue.stack("", 0).is_none());
+        drop(naming);
+        let stack = queue.stack("", 0).unwrap();
+        let walking = queue.naming.read().unwrap();
+        assert!(queue.stack("", 0).is_some(), "many may walk at once");
+        drop(walking);
+        queue.name(&stack);
+        assert!(!stack.frames().is_empty());
     }
 
     #[test]

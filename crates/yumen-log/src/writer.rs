@@ -198,6 +198,9 @@ impl Writer {
 
     /// Writes a batch, behind which so many lines were dropped.
     pub(crate) fn write(&mut self, batch: &Batch, dropped: u64, chunk: &mut Chunk) {
+        for stack in batch.lines().filter_map(|(record, _)| record.stack.as_ref()) {
+            self.queue.name(stack);
+        }
         let now_ns = self.clock.unix_ns();
         let mut news = Vec::new();
         for terminal in &mut self.terminals {
