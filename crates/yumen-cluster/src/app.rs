@@ -7,6 +7,7 @@
 mod banner;
 mod control;
 mod descriptors;
+mod lease;
 mod live;
 mod pid;
 mod program;

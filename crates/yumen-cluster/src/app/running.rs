@@ -4,6 +4,7 @@ use super::{
     AppError, Front, Group,
     control::{Control, Entry, InstanceState},
     is_gate,
+    lease::Lease,
     threads::{self, Report, Reporter, Start},
     what,
 };
@@ -20,11 +21,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
-use yumen_core::{
-    cluster::Instance,
-    locator::{Incarnation, LocatorError, RENEW_INTERVAL},
-    watch::WatchSender,
-};
+use yumen_core::{cluster::Instance, locator::Incarnation, watch::WatchSender};
 use yumen_net::{
     acceptor::{self, Door, Entrance},
     env::Clock,
@@ -152,8 +149,8 @@ impl Running {
         };
         entry.set_state(InstanceState::Starting);
         let reporter = Reporter::new(Arc::clone(&entry), self.reports.clone());
-        let renewing = renew(cluster.clone(), id.clone(), life, Arc::clone(&incarnation));
-        self.renewing.spawn(renewing);
+        let lease = Lease { cluster: cluster.clone(), entry: Arc::clone(&entry), life };
+        self.renewing.spawn(lease.keep(Arc::clone(&incarnation)));
         let cluster = cluster.clone();
         let live = Live {
             entry: Arc::clone(&entry),
@@ -231,28 +228,5 @@ impl Running {
         let live = self.live.iter_mut().find(|live| Arc::ptr_eq(&live.entry, &entry));
         live.into_iter().for_each(|live| live.over = true);
         result
-    }
-}
-
-/// Keeps a life of an instance going; begins a new one if the locator has lost it.
-async fn renew(
-    cluster: Cluster,
-    id: InstanceId,
-    mut life: Incarnation,
-    lives: Arc<WatchSender<Incarnation>>,
-) {
-    loop {
-        tokio::time::sleep(RENEW_INTERVAL).await;
-        match cluster.locator().renew(&id, life).await {
-            Ok(()) => {}
-            Err(LocatorError::NotOpen { .. } | LocatorError::Superseded { .. }) => {
-                if let Ok(next) = cluster.locator().open(&id).await {
-                    tracing::warn!(%id, "the locator had given this instance up; it begins anew");
-                    life = next;
-                    lives.send(next);
-                }
-            }
-            Err(error) => tracing::warn!(%id, %error, "the locator did not take the renewal"),
-        }
     }
 }

@@ -217,13 +217,19 @@ fn a_dead_instance_ends_the_others_and_is_named() {
 }
 
 fn a_stuck_instance_is_warned_about_and_cannot_hold_the_stop() {
-    let mut run = Run::start(&[("DRAIN_MS", "2000")]);
+    let args = ["--set", "yumen.admin.addr=127.0.0.1:0"];
+    let mut run = Run::start_after(":", &[("DRAIN_MS", "2000")], &args);
     let mut client = Client::connect(run.serving());
+    let admin = admin(&mut run);
+    assert!(ask(&admin, "GET /instances").contains("\"stalled_ms\":null"));
     client.send(STUCK, "");
     let line = run.until("is stuck");
     for part in ["node lobby", "thread lobby", "on_workers"] {
         assert!(line.contains(part), "{part}: {line}");
     }
+    let instances = ask(&admin, "GET /instances");
+    let stalled = instances.split("\"thread\":\"lobby\",\"stalled_ms\":").nth(1).unwrap();
+    assert!(stalled.starts_with(|c: char| c.is_ascii_digit()), "{instances}");
     run.signal(Signal::TERM);
     let ended = run.end();
     ended.code(1);
@@ -358,21 +364,26 @@ fn settings_come_from_the_command_line() {
     run.end().code(1);
 }
 
+/// What admin answers.
+fn ask(addr: &str, what: &str) -> String {
+    let mut socket = TcpStream::connect(addr).unwrap();
+    let rest = "Content-Length: 0\r\nConnection: close";
+    write!(socket, "{what} HTTP/1.1\r\nHost: {addr}\r\n{rest}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Where admin is, as the banner says.
+fn admin(run: &mut Run) -> String {
+    run.until("Admin Url: http://").rsplit('/').next().unwrap().to_owned()
+}
+
 fn admin_answers_where_the_banner_says_and_a_drain_ends_the_program() {
     let mut run = Run::start_after(":", &[], &["--set", "yumen.admin.addr=127.0.0.1:0"]);
     run.serving();
-    let line = run.until("Admin Url: http://");
-    let addr = line.rsplit('/').next().unwrap().to_owned();
-    let ask = |what: &str| {
-        let mut socket = TcpStream::connect(&addr).unwrap();
-        let text = format!(
-            "{what} HTTP/1.1\r\nHost: {addr}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        socket.write_all(text.as_bytes()).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        answer
-    };
+    let addr = admin(&mut run);
+    let ask = |what: &str| ask(&addr, what);
     let ready = ask("GET /readyz");
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     let drain = ask("POST /drain");

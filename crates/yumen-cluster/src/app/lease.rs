@@ -1,0 +1,86 @@
+//! The life of an instance in the locator: renewed while the instance runs, and not while it is stuck.
+//!
+//! Places of users belong to a life. An instance whose thread does nothing serves none of them, so it must
+//! not keep them from others by a renewal that the service runtime sends in its name.
+
+use super::control::Entry;
+use crate::cluster::Cluster;
+use std::{sync::Arc, time::Duration};
+use yumen_core::{
+    locator::{Incarnation, LocatorError, RENEW_INTERVAL},
+    watch::WatchSender,
+};
+use yumen_net::env::Clock;
+
+/// How long a thread may have done nothing new for its lives to be renewed.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// One life of an instance.
+pub(super) struct Lease {
+    pub(super) cluster: Cluster,
+    pub(super) entry: Arc<Entry>,
+    pub(super) life: Incarnation,
+}
+
+impl Lease {
+    /// Keeps it going; begins a new life, and tells the instance, if the locator has lost it.
+    pub(super) async fn keep(mut self, lives: Arc<WatchSender<Incarnation>>) {
+        loop {
+            tokio::time::sleep(RENEW_INTERVAL).await;
+            if !self.is_stuck() {
+                self.renew(&lives).await;
+            }
+        }
+    }
+
+    fn is_stuck(&self) -> bool {
+        let silence = |pulse: &crate::pulse::Pulse| pulse.silence(Clock::real().now().mono);
+        self.entry.host().is_some_and(|(_, pulse)| silence(pulse) > SILENCE_MAX)
+    }
+
+    async fn renew(&mut self, lives: &WatchSender<Incarnation>) {
+        let id = &self.entry.id;
+        let locator = self.cluster.locator();
+        match locator.renew(id, self.life).await {
+            Ok(()) => {}
+            Err(LocatorError::NotOpen { .. } | LocatorError::Superseded { .. }) => {
+                if let Ok(next) = locator.open(id).await {
+                    tracing::warn!(%id, "the locator had given this instance up; it begins anew");
+                    self.life = next;
+                    lives.send(next);
+                }
+            }
+            Err(error) => tracing::warn!(%id, %error, "the locator did not take the renewal"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{app::Control, pulse::Pulse};
+    use yumen_core::cluster::Kind;
+
+    /// Whether a life that the locator has lost is begun anew within some renewals.
+    async fn begins_anew(silent: Duration) -> bool {
+        let (cluster, id) = (Cluster::in_process(), "lobby".into());
+        let life = cluster.locator().open(&id).await.unwrap();
+        cluster.locator().close(&id, life).await.unwrap();
+        let entry = Control::default().add(id, Kind::Node, "lobby".to_owned());
+        let now = Clock::real().now().mono;
+        entry.set_host("lobby", Pulse::new(now.checked_sub(silent).unwrap()));
+        let lives = Arc::new(WatchSender::new(life));
+        let mut seen = lives.watch();
+        let lease = Lease { cluster, entry, life };
+        // The clock of this runtime stands still, and is moved on whenever nothing else happens.
+        let patience = RENEW_INTERVAL * 4;
+        let _ended = tokio::time::timeout(patience, lease.keep(lives)).await;
+        seen.current() != life
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_life_is_renewed_while_its_instance_runs_and_not_while_it_is_stuck() {
+        assert!(begins_anew(Duration::ZERO).await);
+        assert!(!begins_anew(Duration::from_secs(60)).await);
+    }
+}
