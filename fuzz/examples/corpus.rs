@@ -79,6 +79,39 @@ const SCRIPTS: [(&str, &[u8]); 8] = [
     ("noise-and-break", &[0, 0x52, 0xE0, 6, 4, 0xFF, 4, 0xFF, 4, 0xFF, 4, 0xFF, 6, 0, 8, 0, 15, 0]),
 ];
 
+/// Settings files: a name, the format's selector, the text.
+const CONFIGS: [(&str, u8, &str); 9] = [
+    (
+        "toml",
+        0,
+        "pid = ''\n[packet]\nseqBytes = 4\nbyteOrder = \"little\"\n[game]\nmaps = [{ n = 1.5 }]\n",
+    ),
+    ("toml-doubled", 0, "[cluster.gate]\nid = 'a'\nid = 'b'\n"),
+    ("yaml", 1, "network:\n  ws: &ws\n    server: { origins: ['*'], path: /x }\n  tcp: ~\n"),
+    ("yaml-aliases", 1, "a: &a [1, 2]\nb: &b [*a, *a]\nc: { <<: { x: *b }, y: no }\n"),
+    (
+        "json",
+        2,
+        "{\"log\": {\"level\": \"debug\", \"terminals\": {\"console\": [\"info\"]}}, \"n\": -1e9}",
+    ),
+    (
+        "json-deep",
+        2,
+        "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}",
+    ),
+    (
+        "xml",
+        3,
+        "<?xml version='1.0'?><etc a='&lt;'><!-- c --><b>1</b><b><![CDATA[ x ]]></b><c/></etc>",
+    ),
+    ("xml-doctype", 3, "<!DOCTYPE e [<!ENTITY a 'b'>]><e>&a;</e>"),
+    (
+        "own",
+        0,
+        "[yumen.admin]\naddr = '127.0.0.1:0'\ntoken = 'x'\n[yumen.admin.labels]\nzone = 'b'\n",
+    ),
+];
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> =
         text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
@@ -99,6 +132,9 @@ fn main() -> std::io::Result<()> {
     }
     for (name, bytes) in PAIRS {
         write("packet_pair", name, bytes)?;
+    }
+    for (name, selector, text) in CONFIGS {
+        write("config_parse", name, &[&[selector][..], text.as_bytes()].concat())?;
     }
     for (name, bytes) in SCRIPTS {
         write("conn_ops", name, bytes)?;

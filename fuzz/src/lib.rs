@@ -1,6 +1,7 @@
 //! What the fuzz targets and the corpus have in common.
 
 use yumen_proto::{ByteOrder, Layout, Width, link::Flow};
+use yumen_settings::tree::{Node, Value};
 
 /// One of the layouts: byte order, widths and heartbeats with time by the bits of `selector`.
 pub fn layout(selector: u8) -> Layout {
@@ -25,5 +26,14 @@ pub fn flow(selector: u8) -> Flow {
         0 => Flow::Duplex,
         1 => Flow::Requests,
         _ => Flow::Replies,
+    }
+}
+
+/// How many tables and lists stand inside each other.
+pub fn depth(node: &Node) -> usize {
+    match &node.value {
+        Value::Table(table) => 1 + table.values().map(depth).max().unwrap_or(0),
+        Value::List(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
