@@ -7,6 +7,7 @@
 mod balance;
 mod bind;
 pub(crate) mod census;
+mod decide;
 mod find;
 mod forward;
 mod hall;
@@ -38,8 +39,9 @@ pub use stats::GateStats;
 
 use crate::{
     cluster::Cluster,
-    instance::{BuildError, Member, check_common, instance_id},
+    instance::{BuildError, Member, instance_id},
 };
+use decide::{Code, Decided};
 use handle::INBOX_LEN;
 use plan::Plan;
 use std::{
@@ -50,11 +52,8 @@ use std::{
 };
 use tokio::sync::mpsc;
 use yumen_net::{acceptor::Counts, limit::Limiter, tcp};
-use yumen_proto::{
-    conn::{Heartbeat, Settings},
-    link::Kind,
-    packet::Layout,
-};
+use yumen_proto::{conn::Heartbeat, link::Kind, packet::Layout};
+use yumen_settings::Settings;
 
 /// A gate, ready to run: its listeners are bound, and nobody is accepted yet.
 #[derive(Debug)]
@@ -76,21 +75,14 @@ pub(crate) struct Doorway {
     pub(crate) connections_max: usize,
 }
 
-/// Settings of a gate before they are checked. Each method says its default.
+/// Settings of a gate before they are checked. Each method says its default. What a method has said wins
+/// over [`settings`](Self::settings), whichever comes first.
 #[derive(Debug)]
 pub struct GateBuilder {
     cluster: Cluster,
-    id: String,
-    name: String,
-    instances: u16,
     listens: Vec<Listen>,
-    settings: Settings,
-    dispatch: Dispatch,
-    duplicate_login: DuplicateLogin,
-    in_flight_max: u32,
-    messages_per_second_max: u32,
-    buffers_max: usize,
-    drain_max: Duration,
+    code: Code,
+    written: Option<Settings>,
 }
 
 /// An id that nobody else has: the component's name and 64 random bits.
@@ -101,20 +93,8 @@ pub(crate) fn fresh_id(name: &str) -> String {
 impl Gate {
     /// Starts describing a gate of `cluster`.
     pub fn builder(cluster: &Cluster) -> GateBuilder {
-        GateBuilder {
-            cluster: cluster.clone(),
-            id: fresh_id("gate"),
-            name: "gate".to_owned(),
-            instances: 1,
-            listens: Vec::new(),
-            settings: Settings::default(),
-            dispatch: Dispatch::default(),
-            duplicate_login: DuplicateLogin::default(),
-            in_flight_max: 256 * 1024,
-            messages_per_second_max: 0,
-            buffers_max: 32 * 1024 * 1024,
-            drain_max: Duration::from_secs(10),
-        }
+        let (listens, code) = (Vec::new(), Code::default());
+        GateBuilder { cluster: cluster.clone(), listens, code, written: None }
     }
 
     /// Looks at the gate while it runs.
@@ -129,29 +109,47 @@ impl Gate {
 }
 
 impl GateBuilder {
+    /// Takes what code does not say from `settings`: `cluster.gate.*`, `network.{tcp,ws}.server.*`,
+    /// `packet.*`, `yumen.gate.*` and `shutdownMaxWaitTime`. A gate without a listener then listens on
+    /// `network.tcp.server.addr`. While it runs in an `App` it follows `maxConnNum`,
+    /// `messagesPerSecondMax` and `perAddressMax`. Default: none.
+    #[must_use]
+    pub fn settings(mut self, settings: &Settings) -> Self {
+        self.written = Some(settings.clone());
+        self
+    }
+
     /// Id in the cluster, unique among all its instances; with several instances the first has it
     /// and the others get `.1`, `.2` … behind it. Default: `gate-` and a random number.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
-        self.id = id.into();
+        self.code.id = Some(id.into());
         self
     }
 
     /// Name that several gates may share. Default: `gate`.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.code.name = Some(name.into());
         self
     }
 
     /// Instances in this process, 1 to 256; each is a thread. Default: 1.
     #[must_use]
     pub fn instances(mut self, count: u16) -> Self {
-        self.instances = count;
+        self.code.instances = Some(count);
         self
     }
 
-    /// Adds a listener. At least one is needed.
+    /// Adds one more fact about the gate to its record in the registry. Default: what
+    /// `cluster.gate.metadata` has.
+    #[must_use]
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.code.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds a listener. Without [`settings`](Self::settings) at least one is needed.
     #[must_use]
     pub fn listen(mut self, listen: impl Into<Listen>) -> Self {
         self.listens.push(listen.into());
@@ -162,7 +160,7 @@ impl GateBuilder {
     /// sequence number of two bytes, bodies of up to 64 KiB.
     #[must_use]
     pub fn layout(mut self, layout: Layout) -> Self {
-        self.settings.layout = layout;
+        self.code.layout = Some(layout);
         self
     }
 
@@ -170,7 +168,7 @@ impl GateBuilder {
     /// 10 s, closed after 2 silent intervals.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
-        self.settings.heartbeat = heartbeat;
+        self.code.heartbeat = Some(heartbeat);
         self
     }
 
@@ -178,7 +176,7 @@ impl GateBuilder {
     /// Default: zero.
     #[must_use]
     pub fn login_max(mut self, limit: Duration) -> Self {
-        self.settings.login_max = limit;
+        self.code.login_max = Some(limit);
         self
     }
 
@@ -186,28 +184,28 @@ impl GateBuilder {
     /// closed. Default: 1 MiB.
     #[must_use]
     pub fn backlog_max(mut self, bytes: usize) -> Self {
-        self.settings.backlog_max = bytes;
+        self.code.backlog_max = Some(bytes);
         self
     }
 
     /// Longest time in which a client accepts no byte while some are queued for it. Default: 10 s.
     #[must_use]
     pub fn write_stall_max(mut self, limit: Duration) -> Self {
-        self.settings.write_stall_max = limit;
+        self.code.write_stall_max = Some(limit);
         self
     }
 
     /// How messages are spread over the nodes that serve a route. Default: random.
     #[must_use]
     pub fn dispatch(mut self, dispatch: Dispatch) -> Self {
-        self.dispatch = dispatch;
+        self.code.dispatch = Some(dispatch);
         self
     }
 
     /// What happens when a user logs in a second time. Default: the older connection is closed.
     #[must_use]
     pub fn duplicate_login(mut self, policy: DuplicateLogin) -> Self {
-        self.duplicate_login = policy;
+        self.code.duplicate_login = Some(policy);
         self
     }
 
@@ -215,14 +213,14 @@ impl GateBuilder {
     /// a second without progress its messages are refused as busy. Default: 256 KiB.
     #[must_use]
     pub fn in_flight_max(mut self, bytes: u32) -> Self {
-        self.in_flight_max = bytes;
+        self.code.in_flight_max = Some(bytes);
         self
     }
 
     /// Most messages of one session a second, and at once; 0 is no limit. More are refused. Default: 0.
     #[must_use]
     pub fn messages_per_second_max(mut self, count: u32) -> Self {
-        self.messages_per_second_max = count;
+        self.code.messages_per_second_max = Some(count);
         self
     }
 
@@ -232,14 +230,14 @@ impl GateBuilder {
     /// few. Default: 32 MiB.
     #[must_use]
     pub fn buffers_max(mut self, bytes: usize) -> Self {
-        self.buffers_max = bytes;
+        self.code.buffers_max = Some(bytes);
         self
     }
 
     /// Longest wait for messages in flight and for unwritten bytes at the stop. Default: 10 s.
     #[must_use]
     pub fn drain_max(mut self, limit: Duration) -> Self {
-        self.drain_max = limit;
+        self.code.drain_max = Some(limit);
         self
     }
 
@@ -248,14 +246,16 @@ impl GateBuilder {
     /// # Errors
     /// [`BuildError`] lists every setting that is out of range and every address that cannot be bound.
     pub fn build(self) -> Result<Gate, BuildError> {
-        let mut problems = self.problems();
+        let (cluster, gate) = self.decide();
+        let mut problems = gate.problems();
         let (mut addresses, mut doorways) = (Vec::new(), Vec::new());
-        for listen in &self.listens {
+        for listen in &gate.listens {
             match tcp::bind(&listen.addr).and_then(|socket| Ok((socket.local_addr()?, socket))) {
                 Ok((addr, listener)) => {
-                    let limiter = Limiter::new(listen.connections_max, listen.per_address_max);
                     addresses.push(addr);
-                    let (protocol, connections_max) = (listen.protocol(), listen.connections_max);
+                    let connections_max = listen.connections_max.now;
+                    let limiter = Limiter::new(connections_max, listen.per_address_max.now);
+                    let protocol = listen.protocol();
                     doorways.push(Doorway { listener, limiter, protocol, connections_max });
                 }
                 Err(error) => {
@@ -266,7 +266,7 @@ impl GateBuilder {
         if !problems.is_empty() {
             return Err(BuildError { component: "gate", problems });
         }
-        Ok(self.finish(addresses, doorways))
+        Ok(finish(cluster, gate, addresses, doorways))
     }
 
     /// Checks the settings and binds nothing: each instance listens through its own `Env`, on the
@@ -275,60 +275,63 @@ impl GateBuilder {
     /// # Errors
     /// [`BuildError`] lists every setting that is out of range.
     pub fn build_unbound(self) -> Result<Gate, BuildError> {
-        let problems = self.problems();
+        let (cluster, gate) = self.decide();
+        let problems = gate.problems();
         if !problems.is_empty() {
             return Err(BuildError { component: "gate", problems });
         }
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let addresses = vec![nowhere; self.listens.len()];
-        Ok(self.finish(addresses, Vec::new()))
+        let addresses = vec![nowhere; gate.listens.len()];
+        Ok(finish(cluster, gate, addresses, Vec::new()))
     }
 
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        check_common(&self.id, &self.name, self.instances, &mut problems);
-        if self.listens.is_empty() {
-            problems.push("no listener: add `.listen(Tcp::on(\"0.0.0.0:3553\"))`".to_owned());
-        }
-        if self.in_flight_max == 0 {
-            problems.push("in_flight_max is 0: no message could be forwarded".to_owned());
-        }
-        problems
+    fn decide(self) -> (Cluster, Decided) {
+        let Self { cluster, listens, code, written } = self;
+        (cluster, Decided::new(code, listens, written.as_ref()))
     }
+}
 
-    fn finish(self, addresses: Vec<SocketAddr>, doorways: Vec<Doorway>) -> Gate {
-        let listens = self.listens.iter().map(|listen| listen.plan(&self.settings)).collect();
-        let plan = Arc::new(Plan {
-            name: self.name,
-            listens,
-            dispatch: self.dispatch,
-            duplicate_login: self.duplicate_login,
-            in_flight_max: self.in_flight_max,
-            messages_per_second_max: self.messages_per_second_max,
-            buffers_max: self.buffers_max,
-            drain_max: self.drain_max,
+fn finish(
+    cluster: Cluster,
+    gate: Decided,
+    addresses: Vec<SocketAddr>,
+    doorways: Vec<Doorway>,
+) -> Gate {
+    let limits = gate.listens.iter().zip(&doorways);
+    let limits = limits.map(|(listen, door)| listen.limits(door.limiter.clone())).collect();
+    let Decided { id, instances, .. } = gate;
+    let plan = Arc::new(Plan {
+        name: gate.name,
+        metadata: gate.metadata,
+        listens: gate.listens.into_iter().map(|listen| listen.plan).collect(),
+        dispatch: gate.dispatch,
+        duplicate_login: gate.duplicate_login,
+        in_flight_max: gate.in_flight_max,
+        messages_per_second_max: gate.messages_per_second_max,
+        limits,
+        buffers_max: gate.buffers_max,
+        drain_max: gate.drain_max,
+    });
+    let name: Arc<str> = plan.name.as_str().into();
+    let (mut members, mut inboxes) = (Vec::new(), Vec::new());
+    for index in 0..instances {
+        let (tx, inbox) = mpsc::channel(INBOX_LEN);
+        inboxes.push(tx);
+        let plan = Arc::clone(&plan);
+        members.push(Member {
+            id: instance_id(&id, index),
+            kind: Kind::Gate,
+            name: plan.name.clone(),
+            drain_max: plan.drain_max,
+            launch: Box::new(move |env, neighbours, ties| {
+                Box::pin(run::run(env, neighbours, ties, (plan, inbox)))
+            }),
         });
-        let name: Arc<str> = plan.name.as_str().into();
-        let (mut members, mut inboxes) = (Vec::new(), Vec::new());
-        for index in 0..self.instances {
-            let (tx, inbox) = mpsc::channel(INBOX_LEN);
-            inboxes.push(tx);
-            let plan = Arc::clone(&plan);
-            members.push(Member {
-                id: instance_id(&self.id, index),
-                kind: Kind::Gate,
-                name: plan.name.clone(),
-                drain_max: plan.drain_max,
-                launch: Box::new(move |env, neighbours, ties| {
-                    Box::pin(run::run(env, neighbours, ties, (plan, inbox)))
-                }),
-            });
-        }
-        let counts = Arc::new(Counts::new(doorways.len()));
-        let ids = members.iter().map(|member| member.id.clone()).collect();
-        let handle = GateHandle { name, ids, addresses, inboxes, counts: Arc::clone(&counts) };
-        Gate { cluster: self.cluster, members, doorways, counts, handle }
     }
+    let counts = Arc::new(Counts::new(doorways.len()));
+    let ids = members.iter().map(|member| member.id.clone()).collect();
+    let handle = GateHandle { name, ids, addresses, inboxes, counts: Arc::clone(&counts) };
+    Gate { cluster, members, doorways, counts, handle }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod backend;
 mod calm;
 pub mod client;
 pub mod cluster;
+mod codec_name;
 pub mod gate;
 pub mod instance;
 pub mod metrics;

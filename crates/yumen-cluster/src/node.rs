@@ -11,6 +11,7 @@
 mod calls;
 pub(crate) mod census;
 mod clients;
+mod decide;
 mod dispatch;
 mod extract;
 mod handler;
@@ -57,13 +58,12 @@ use crate::{
     cluster::Cluster,
     instance::{BuildError, Member, check_common, instance_id},
 };
+use decide::Code;
 use run::Plan;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 use yumen_core::cluster::Kind;
 use yumen_proto::packet::Layout;
-
-/// Largest weight of a node.
-const WEIGHT_MAX: u32 = 1_000;
+use yumen_settings::Settings;
 
 /// A node, ready to be given to an `App`: as many instances as it should use cores.
 #[derive(Debug)]
@@ -74,8 +74,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts describing a node called `name`, the name under which users are bound to it. `state`
-    /// runs once on each instance, on its thread; what instances share, it shares explicitly.
+    /// Starts describing a node called `name`, the name under which users are bound to it; an empty one
+    /// takes `cluster.node.name` of its [`settings`](NodeBuilder::settings), if it has any. `state` runs once on each instance, on its thread; what instances share, it shares explicitly.
     ///
     /// ```
     /// use yumen_cluster::{cluster::Cluster, node::{Msg, Node, Router, on}};
@@ -95,12 +95,11 @@ impl Node {
         name: impl Into<String>,
         state: impl Fn(&Place) -> S + Send + Sync + 'static,
     ) -> NodeBuilder<S> {
-        let name = name.into();
         NodeBuilder {
             cluster: cluster.clone(),
-            id: name.clone(),
-            instances: 1,
-            plan: Plan::new(name, state),
+            plan: Plan::new(name.into(), state),
+            code: Code::default(),
+            written: None,
         }
     }
 
@@ -116,26 +115,34 @@ impl Node {
     }
 }
 
-/// Settings of a node before they are checked. Made by [`Node::builder`].
+/// Settings of a node before they are checked. Made by [`Node::builder`]. What a method has said wins over
+/// [`settings`](Self::settings), whichever comes first.
 #[must_use = "call `build`"]
 pub struct NodeBuilder<S> {
     cluster: Cluster,
-    id: String,
-    instances: u16,
     plan: Plan<S>,
+    code: Code,
+    written: Option<Settings>,
 }
 
 impl<S> fmt::Debug for NodeBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeBuilder").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("NodeBuilder").field("name", &self.plan.name).finish_non_exhaustive()
     }
 }
 
 impl<S: 'static> NodeBuilder<S> {
-    /// Id in the cluster; every process needs its own. Default: the name. Further instances are
-    /// called `<id>.1`, `<id>.2` and so on.
+    /// Takes what code does not say from `settings`: `cluster.node.*`, `packet.*`, `yumen.node.*` and
+    /// `shutdownMaxWaitTime`. While it runs in an `App` it follows `cluster.node.weight`. Default: none.
+    pub fn settings(mut self, settings: &Settings) -> Self {
+        self.written = Some(settings.clone());
+        self
+    }
+
+    /// Id in the cluster; every process needs its own. Default: `cluster.node.id` of the settings, or
+    /// else the name. Further instances are called `<id>.1`, `<id>.2` and so on.
     pub fn id(mut self, id: impl Into<String>) -> Self {
-        self.id = id.into();
+        self.code.id = Some(id.into());
         self
     }
 
@@ -147,21 +154,28 @@ impl<S: 'static> NodeBuilder<S> {
 
     /// Instances in this process, 1 to 256; each is a thread. Default: 1.
     pub fn instances(mut self, count: u16) -> Self {
-        self.instances = count;
+        self.code.instances = Some(count);
         self
     }
 
     /// Its share of the messages of stateless routes under weighted round robin, 1 to 1000.
     /// Default: 1.
     pub fn weight(mut self, weight: u32) -> Self {
-        self.plan.weight = weight;
+        self.code.weight = Some(weight);
+        self
+    }
+
+    /// Adds one more fact about the node to its record in the registry. Default: what
+    /// `cluster.node.metadata` has.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.code.metadata.insert(key.into(), value.into());
         self
     }
 
     /// Layout of client packets; the same on every gate and node of a cluster. Default: big-endian,
     /// two bytes of route, two of sequence number.
     pub fn layout(mut self, layout: Layout) -> Self {
-        self.plan.layout = layout;
+        self.code.layout = Some(layout);
         self
     }
 
@@ -169,35 +183,35 @@ impl<S: 'static> NodeBuilder<S> {
     /// `Busy`. Default: 1 MiB, which is beyond what a gate lets a session have in flight. Zero holds
     /// nothing.
     pub fn held_max(mut self, bytes: usize) -> Self {
-        self.plan.bounds.held_max = bytes;
+        self.code.held_max = Some(bytes);
         self
     }
 
     /// Most handlers waiting at once on one instance; a message beyond is answered `Busy`.
     /// At least 1. Default: 65,536.
     pub fn waiting_max(mut self, count: usize) -> Self {
-        self.plan.bounds.waiting_max = count;
+        self.code.waiting_max = Some(count);
         self
     }
 
     /// A handler that keeps its instance for longer is counted, and named in a warning at most once a
     /// minute per route. More than zero. Default: 10 ms.
     pub fn slow_min(mut self, limit: Duration) -> Self {
-        self.plan.bounds.slow_min = limit;
+        self.code.slow_min = Some(limit);
         self
     }
 
     /// Most bytes of requests from other threads that wait for one instance; a request beyond fails
     /// with `Busy`. At least 4096. Default: 1 MiB.
     pub fn inbox_max(mut self, bytes: usize) -> Self {
-        self.plan.inbox_max = bytes;
+        self.code.inbox_max = Some(bytes);
         self
     }
 
     /// Longest wait, at the stop, for handlers that run and for [`NodeBuilder::on_stop`].
     /// Default: 30 s.
     pub fn drain_max(mut self, limit: Duration) -> Self {
-        self.plan.drain_max = limit;
+        self.code.drain_max = Some(limit);
         self
     }
 
@@ -229,16 +243,18 @@ impl<S: 'static> NodeBuilder<S> {
     /// [`BuildError`] lists every setting that is out of range, and everything that is wrong with
     /// the route table.
     pub fn build(self) -> Result<Node, BuildError> {
+        let Self { cluster, mut plan, code, written } = self;
         let mut problems = Vec::new();
-        check_common(&self.id, &self.plan.name, self.instances, &mut problems);
-        self.check(&mut problems);
+        let (id, instances) = code.decide(&mut plan, written.as_ref(), &mut problems);
+        check_common(&id, &plan.name, instances, &mut problems);
+        plan.check(&mut problems);
         if !problems.is_empty() {
             return Err(BuildError { component: "node", problems });
         }
-        let plan = Arc::new(self.plan);
+        let plan = Arc::new(plan);
         let (mut members, mut handles) = (Vec::new(), Vec::new());
-        for index in 0..self.instances {
-            let id = instance_id(&self.id, index);
+        for index in 0..instances {
+            let id = instance_id(&id, index);
             let (handle, inbox) =
                 NodeHandle::new((&plan.name, id.clone()), plan.layout, plan.inbox_max);
             handles.push(handle.clone());
@@ -250,28 +266,6 @@ impl<S: 'static> NodeBuilder<S> {
                 launch: plan.launch((handle, inbox)),
             });
         }
-        Ok(Node { cluster: self.cluster, members, handles })
-    }
-
-    fn check(&self, problems: &mut Vec<String>) {
-        let plan = &self.plan;
-        if !(1..=WEIGHT_MAX).contains(&plan.weight) {
-            problems.push(format!("weight is {}; it must be 1 to {WEIGHT_MAX}", plan.weight));
-        }
-        if plan.bounds.waiting_max == 0 {
-            problems.push("waiting_max is 0; it must be at least 1".to_owned());
-        }
-        if plan.bounds.slow_min.is_zero() {
-            problems.push("slow_min is zero; it must be longer".to_owned());
-        }
-        if plan.inbox_max < 4096 {
-            problems.push(format!("inbox_max is {}; it must be at least 4096", plan.inbox_max));
-        }
-        for route in plan.router.routes() {
-            if let Err(error) = plan.layout.encode_head(0, route.id, 0, 0, &mut Vec::new()) {
-                problems.push(format!("route {} does not fit the layout: {error}", route.id));
-            }
-        }
-        problems.extend(plan.router.problems().iter().cloned());
+        Ok(Node { cluster, members, handles })
     }
 }

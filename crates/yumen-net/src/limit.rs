@@ -6,7 +6,10 @@
 use rustc_hash::FxHashMap;
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 /// Bounds on connections. Clones share the counts.
@@ -15,8 +18,8 @@ pub struct Limiter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    total_max: usize,
-    address_max: usize,
+    total_max: AtomicUsize,
+    address_max: AtomicUsize,
     counts: Mutex<Counts>,
 }
 
@@ -41,7 +44,22 @@ pub enum Refused {
 impl Limiter {
     /// At most `total_max` connections, and `address_max` of one address; 0 is no limit.
     pub fn new(total_max: usize, address_max: usize) -> Self {
-        Self(Arc::new(Inner { total_max, address_max, counts: Mutex::default() }))
+        Self(Arc::new(Inner {
+            total_max: total_max.into(),
+            address_max: address_max.into(),
+            counts: Mutex::default(),
+        }))
+    }
+
+    /// Another bound from the next connection on; 0 is no limit. Those that are there stay.
+    pub fn set_total_max(&self, total_max: usize) {
+        self.0.total_max.store(total_max, Relaxed);
+    }
+
+    /// Another bound for each address from the next connection on; 0 is no limit. Those that are there
+    /// stay; where there was no limit when they came, they do not count.
+    pub fn set_address_max(&self, address_max: usize) {
+        self.0.address_max.store(address_max, Relaxed);
     }
 
     /// Room for one connection from `address`.
@@ -51,20 +69,22 @@ impl Limiter {
     pub fn admit(&self, address: IpAddr) -> Result<Permit, Refused> {
         // A listener for both families sees an IPv4 client in its IPv6 form.
         let address = address.to_canonical();
-        let mut counts = self.0.counts();
         let full = |count: usize, max: usize| max > 0 && count >= max;
-        if full(counts.total, self.0.total_max) {
+        let address_max = self.0.address_max.load(Relaxed);
+        let mut counts = self.0.counts();
+        if full(counts.total, self.0.total_max.load(Relaxed)) {
             return Err(Refused::Total);
         }
-        if self.0.address_max > 0 {
+        let counted = (address_max > 0).then_some(address);
+        if let Some(address) = counted {
             let known = counts.addresses.get(&address).copied().unwrap_or(0);
-            if full(known, self.0.address_max) {
+            if full(known, address_max) {
                 return Err(Refused::Address);
             }
             counts.addresses.insert(address, known.saturating_add(1));
         }
         counts.total = counts.total.saturating_add(1);
-        Ok(Permit { limiter: Arc::clone(&self.0), address })
+        Ok(Permit { limiter: Arc::clone(&self.0), counted })
     }
 
     /// Connections admitted and not yet gone.
@@ -83,21 +103,20 @@ impl Inner {
 #[derive(Debug)]
 pub struct Permit {
     limiter: Arc<Inner>,
-    address: IpAddr,
+    /// The address at which it counts.
+    counted: Option<IpAddr>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.limiter.counts();
         counts.total = counts.total.saturating_sub(1);
-        if self.limiter.address_max == 0 {
-            return;
-        }
-        let left = counts.addresses.get(&self.address).map_or(0, |known| known.saturating_sub(1));
+        let Some(address) = self.counted else { return };
+        let left = counts.addresses.get(&address).map_or(0, |known| known.saturating_sub(1));
         if left == 0 {
-            counts.addresses.remove(&self.address);
+            counts.addresses.remove(&address);
         } else {
-            counts.addresses.insert(self.address, left);
+            counts.addresses.insert(address, left);
         }
     }
 }
@@ -137,5 +156,25 @@ mod tests {
         assert!(limiter.0.counts().addresses.is_empty());
         drop(permits);
         assert_eq!(limiter.total(), 0);
+    }
+
+    #[test]
+    fn another_bound_holds_from_the_next_connection_on_and_permits_stay_in_step() {
+        let limiter = Limiter::new(2, 0);
+        let early = [limiter.admit(A).unwrap(), limiter.admit(A).unwrap()];
+        limiter.set_total_max(4);
+        limiter.set_address_max(1);
+        let counted = limiter.admit(A).unwrap();
+        assert_eq!(limiter.admit(A).unwrap_err(), Refused::Address);
+        // Those from before the limit give nothing back that they did not take.
+        drop(early);
+        assert_eq!(limiter.admit(A).unwrap_err(), Refused::Address);
+        limiter.set_address_max(0);
+        let free = limiter.admit(A).unwrap();
+        drop((counted, free));
+        assert_eq!((limiter.total(), limiter.0.counts().addresses.len()), (0, 0));
+        limiter.set_total_max(1);
+        let _only = limiter.admit(A).unwrap();
+        assert_eq!(limiter.admit(B).unwrap_err(), Refused::Total);
     }
 }

@@ -186,7 +186,7 @@ impl Hall {
             },
         };
         // Last, so that a message that waits is counted once.
-        let rate = self.plan.messages_per_second_max;
+        let rate = self.rate_max.get();
         if rate > 0 {
             let now = self.began.get();
             let more = session.more.get_or_insert_default();

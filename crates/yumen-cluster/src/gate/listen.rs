@@ -1,11 +1,15 @@
 //! Where and how clients reach a gate.
 
-use super::plan;
+use super::{
+    decide::Code,
+    plan::{self, Limit, Limits},
+};
 use std::{sync::Arc, time::Duration};
-use yumen_proto::conn::{Heartbeat, Settings};
-use yumen_settings::TcpServerSettings;
+use yumen_net::limit::Limiter;
+use yumen_proto::conn::{self, Heartbeat};
 #[cfg(feature = "ws")]
 use yumen_settings::WsServerSettings;
+use yumen_settings::{Settings, TcpServerSettings};
 
 /// Most connections of a listener that says nothing else; as due's `maxConnNum`.
 const CONNECTIONS_MAX: usize = 5000;
@@ -13,21 +17,65 @@ const CONNECTIONS_MAX: usize = 5000;
 /// One listener of a gate: made from [`Tcp`] or [`Ws`].
 #[derive(Clone, Debug)]
 pub struct Listen {
-    pub(super) addr: String,
-    pub(super) connections_max: usize,
-    pub(super) per_address_max: usize,
+    addr: String,
+    /// The settings may say another address.
+    is_default: bool,
+    connections_max: Option<usize>,
+    per_address_max: Option<usize>,
     heartbeat: Option<Heartbeat>,
     login_max: Option<Duration>,
     #[cfg(feature = "ws")]
-    ws: Option<(String, Vec<String>)>,
+    ws: Option<Door>,
+}
+
+/// Where clients come in by ws, as far as code says it.
+#[cfg(feature = "ws")]
+#[derive(Clone, Debug, Default)]
+struct Door {
+    path: Option<String>,
+    origins: Option<Vec<String>>,
+}
+
+/// A listener with everything decided.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) addr: String,
+    pub(super) connections_max: Limit<usize>,
+    pub(super) per_address_max: Limit<usize>,
+    pub(super) plan: plan::Listen,
+}
+
+impl Heard {
+    /// `tcp` or `ws`.
+    pub(super) fn protocol(&self) -> &'static str {
+        if self.plan.is_ws() { "ws" } else { "tcp" }
+    }
+
+    pub(super) fn limits(&self, limiter: Limiter) -> Limits {
+        Limits {
+            limiter,
+            is_ws: self.plan.is_ws(),
+            total_follows: self.connections_max.follows,
+            address_follows: self.per_address_max.follows,
+        }
+    }
+}
+
+/// What settings say of a listener.
+struct Written<'a> {
+    addr: Option<&'a str>,
+    connections_max: usize,
+    heartbeat: Heartbeat,
+    login_max: Duration,
 }
 
 impl Listen {
-    fn on(addr: String) -> Self {
+    fn on(addr: String, is_default: bool) -> Self {
         Self {
             addr,
-            connections_max: CONNECTIONS_MAX,
-            per_address_max: 0,
+            is_default,
+            connections_max: None,
+            per_address_max: None,
             heartbeat: None,
             login_max: None,
             #[cfg(feature = "ws")]
@@ -35,33 +83,69 @@ impl Listen {
         }
     }
 
-    pub(super) fn plan(&self, common: &Settings) -> plan::Listen {
-        let settings = Settings {
-            heartbeat: self.heartbeat.unwrap_or(common.heartbeat),
-            login_max: self.login_max.unwrap_or(common.login_max),
-            ..common.clone()
-        };
-        let transport = self.transport(&settings);
-        plan::Listen { addr: self.addr.clone(), settings: Arc::new(settings), transport }
-    }
-
-    /// `tcp` or `ws`.
-    pub(super) fn protocol(&self) -> &'static str {
+    /// What the settings of its kind say.
+    fn written<'a>(&self, settings: &'a Settings) -> Written<'a> {
         #[cfg(feature = "ws")]
         if self.ws.is_some() {
-            return "ws";
+            let server = &settings.network.ws.server;
+            return Written {
+                addr: settings.is_set("etc.network.ws.server.addr").then_some(&server.addr),
+                connections_max: server.max_conn_num,
+                heartbeat: server.heartbeat(),
+                login_max: server.authorize_timeout,
+            };
         }
-        "tcp"
+        let server = &settings.network.tcp.server;
+        Written {
+            addr: settings.is_set("etc.network.tcp.server.addr").then_some(&server.addr),
+            connections_max: server.max_conn_num,
+            heartbeat: server.heartbeat(),
+            login_max: server.authorize_timeout,
+        }
     }
 
-    fn transport(&self, settings: &Settings) -> plan::Kind {
-        let _only_messages_have_a_largest = settings;
+    /// Decides what code left open: what the listener says comes before what the gate says, and both
+    /// before the settings.
+    pub(super) fn hear(
+        self,
+        code: &Code,
+        common: &conn::Settings,
+        settings: Option<&Settings>,
+    ) -> Heard {
+        let written = settings.map(|settings| self.written(settings));
+        let written = written.as_ref();
+        let heartbeat = self.heartbeat.or(code.heartbeat).or_else(|| Some(written?.heartbeat));
+        let login_max = self.login_max.or(code.login_max).or_else(|| Some(written?.login_max));
+        let connection = conn::Settings {
+            heartbeat: heartbeat.unwrap_or(common.heartbeat),
+            login_max: login_max.unwrap_or(common.login_max),
+            ..common.clone()
+        };
+        let transport = self.transport(&connection, settings);
+        let elsewhere = written.and_then(|written| written.addr).filter(|_| self.is_default);
+        let addr = elsewhere.map_or(self.addr, str::to_owned);
+        let total = written.map(|written| written.connections_max);
+        let address = settings.map(|settings| settings.yumen.gate.per_address_max);
+        Heard {
+            addr: addr.clone(),
+            connections_max: Limit::new(self.connections_max, total, CONNECTIONS_MAX),
+            per_address_max: Limit::new(self.per_address_max, address, 0),
+            plan: plan::Listen { addr, settings: Arc::new(connection), transport },
+        }
+    }
+
+    fn transport(&self, connection: &conn::Settings, settings: Option<&Settings>) -> plan::Kind {
+        let _only_messages_have_a_largest = (connection, settings);
         #[cfg(feature = "ws")]
-        if let Some((path, origins)) = &self.ws {
+        if let Some(Door { path, origins }) = &self.ws {
             use yumen_net::ws::handshake::Options;
-            let mut options = Options::new(settings.layout.packet_max());
-            options.path.clone_from(path);
-            options.origins.clone_from(origins);
+            let mut options = Options::new(connection.layout.packet_max());
+            let written = settings.map(|settings| &settings.network.ws.server);
+            let (all, any) = (|| "/".to_owned(), || vec!["*".to_owned()]);
+            let path = path.clone().or_else(|| Some(written?.path.clone()));
+            let origins = origins.clone().or_else(|| Some(written?.origins.clone()));
+            options.path = path.unwrap_or_else(all);
+            options.origins = origins.unwrap_or_else(any);
             return plan::Kind::Ws(Arc::new(options));
         }
         plan::Kind::Tcp
@@ -76,28 +160,29 @@ macro_rules! listener {
 
         impl $name {
             /// Most connections of this listener; 0 is no limit. More are accepted and closed at
-            /// once, and counted. Default: 5000.
+            /// once, and counted. Default: `maxConnNum` of the gate's settings, or else 5000.
             #[must_use]
             pub fn connections_max(mut self, count: usize) -> Self {
-                self.0.connections_max = count;
+                self.0.connections_max = Some(count);
                 self
             }
 
-            /// Most connections of one address; 0 is no limit. Default: 0.
+            /// Most connections of one address; 0 is no limit. Default: `yumen.gate.perAddressMax` of the
+            /// gate's settings, or else 0.
             #[must_use]
             pub fn per_address_max(mut self, count: usize) -> Self {
-                self.0.per_address_max = count;
+                self.0.per_address_max = Some(count);
                 self
             }
 
-            /// Heartbeats and the idle limit. Default: the gate's.
+            /// Heartbeats and the idle limit. Default: the gate's, or else its settings'.
             #[must_use]
             pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
                 self.0.heartbeat = Some(heartbeat);
                 self
             }
 
-            /// Longest time without a user; zero is no limit. Default: the gate's.
+            /// Longest time without a user; zero is no limit. Default: the gate's, or else its settings'.
             #[must_use]
             pub fn login_max(mut self, limit: Duration) -> Self {
                 self.0.login_max = Some(limit);
@@ -121,7 +206,12 @@ listener! {
 impl Tcp {
     /// Listens on `addr`, as `host:port`; port 0 takes a free one, an empty host is every interface.
     pub fn on(addr: impl Into<String>) -> Self {
-        Self(Listen::on(addr.into()))
+        Self(Listen::on(addr.into(), false))
+    }
+
+    /// Listens where the gate's settings say (`network.tcp.server.addr`), or on `addr` if they do not.
+    pub fn default_on(addr: impl Into<String>) -> Self {
+        Self(Listen::on(addr.into(), true))
     }
 
     /// As `settings` describe it, on `addr` whatever they say of that.
@@ -143,8 +233,17 @@ listener! {
 impl Ws {
     /// Listens on `addr`, as `host:port`; port 0 takes a free one, an empty host is every interface.
     pub fn on(addr: impl Into<String>) -> Self {
-        let mut listen = Listen::on(addr.into());
-        listen.ws = Some(("/".to_owned(), vec!["*".to_owned()]));
+        Self::new(addr.into(), false)
+    }
+
+    /// Listens where the gate's settings say (`network.ws.server.addr`), or on `addr` if they do not.
+    pub fn default_on(addr: impl Into<String>) -> Self {
+        Self::new(addr.into(), true)
+    }
+
+    fn new(addr: String, is_default: bool) -> Self {
+        let mut listen = Listen::on(addr, is_default);
+        listen.ws = Some(Door::default());
         Self(listen)
     }
 
@@ -159,21 +258,21 @@ impl Ws {
     }
 
     /// Where clients connect: `/` is every path, `/x` exactly that, `/x/` everything below it; all
-    /// else is answered 404. Default: `/`.
+    /// else is answered 404. Default: `path` of the gate's settings, or else `/`.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
-        if let Some((known, _)) = &mut self.0.ws {
-            *known = path.into();
+        if let Some(door) = &mut self.0.ws {
+            door.path = Some(path.into());
         }
         self
     }
 
     /// Accepted `Origin` headers, letter by letter; `*` accepts any and none; an empty list refuses
-    /// all. Default: `*`.
+    /// all. Default: those of the gate's settings, or else `*`.
     #[must_use]
     pub fn origins<T: Into<String>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
-        if let Some((_, known)) = &mut self.0.ws {
-            *known = origins.into_iter().map(Into::into).collect();
+        if let Some(door) = &mut self.0.ws {
+            door.origins = Some(origins.into_iter().map(Into::into).collect());
         }
         self
     }

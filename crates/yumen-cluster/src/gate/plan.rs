@@ -1,7 +1,8 @@
 //! The settings of a gate, checked: shared by all its instances.
 
 use super::balance::Dispatch;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use yumen_net::limit::Limiter;
 use yumen_proto::{conn::Settings, id::RouteId};
 
 /// What happens when a user logs in a second time.
@@ -20,11 +21,14 @@ pub enum DuplicateLogin {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) name: String,
+    pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) listens: Vec<Listen>,
     pub(crate) dispatch: Dispatch,
     pub(crate) duplicate_login: DuplicateLogin,
     pub(crate) in_flight_max: u32,
-    pub(crate) messages_per_second_max: u32,
+    pub(crate) messages_per_second_max: Limit<u32>,
+    /// Bounds on connections, of each listener that is bound.
+    pub(crate) limits: Vec<Limits>,
     pub(crate) buffers_max: usize,
     pub(crate) drain_max: Duration,
 }
@@ -36,6 +40,31 @@ impl Plan {
     }
 }
 
+/// A limit as it is when the gate starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit<T> {
+    pub(crate) now: T,
+    /// Whether it comes from the settings and follows them.
+    pub(crate) follows: bool,
+}
+
+impl<T: Copy> Limit<T> {
+    /// What code says, or else the settings, or else `usual`.
+    pub(crate) fn new(code: Option<T>, written: Option<T>, usual: T) -> Self {
+        let follows = code.is_none() && written.is_some();
+        Self { now: code.or(written).unwrap_or(usual), follows }
+    }
+}
+
+/// Bounds on the connections of one listener, and which of them follow the settings.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) limiter: Limiter,
+    pub(crate) is_ws: bool,
+    pub(crate) total_follows: bool,
+    pub(crate) address_follows: bool,
+}
+
 /// One listener.
 #[derive(Debug)]
 pub(crate) struct Listen {
@@ -43,6 +72,16 @@ pub(crate) struct Listen {
     pub(crate) addr: String,
     pub(crate) settings: Arc<Settings>,
     pub(crate) transport: Kind,
+}
+
+impl Listen {
+    pub(crate) fn is_ws(&self) -> bool {
+        #[cfg(feature = "ws")]
+        if let Kind::Ws(_) = self.transport {
+            return true;
+        }
+        false
+    }
 }
 
 /// How packets travel on a listener.

@@ -20,8 +20,8 @@ use tokio::{
     task::AbortHandle,
 };
 use yumen_core::{
-    cluster::{Instance, State},
-    locator::Place,
+    cluster::{Instance, Snapshot, State},
+    locator::{Moves, Place},
     watch::Watch,
 };
 use yumen_mesh::{Links, Neighbours, Receive};
@@ -34,6 +34,7 @@ use yumen_proto::{
     conn::{CloseReason, ServerConn},
     link::Kind,
 };
+use yumen_settings::Settings;
 
 /// Connections taken over at once.
 const ARRIVALS_MAX: usize = 64;
@@ -53,11 +54,12 @@ pub(super) async fn run(
     (plan, inbox): (Arc<Plan>, mpsc::Receiver<Ask>),
 ) -> Result<(), InstanceError> {
     let Ties { id, cluster, backend, incarnation, nodes, mut stop, ready, door, .. } = ties;
-    let progress = ties.progress;
+    let (progress, settings) = (ties.progress, ties.settings);
     let links = Links::open(&env, &id, Kind::Gate, cluster.board(), &neighbours)
         .map_err(|_| InstanceError::DuplicateId(id.clone()))?;
     let mut record = Instance::new(id.clone(), Kind::Gate, "");
     record.alias.clone_from(&plan.name);
+    record.metadata.clone_from(&plan.metadata);
     let hall = Rc::new(Hall {
         me: Place::gate(id),
         driver: Driver::new(&env),
@@ -78,6 +80,7 @@ pub(super) async fn run(
         began: Cell::new(env.clock.now().mono),
         unclocked: Cell::new(0),
         stopping: Cell::new(false),
+        rate_max: Cell::new(plan.messages_per_second_max.now),
         upheavals: Cell::new(0),
         claims: RefCell::default(),
         left: Notify::new(),
@@ -91,11 +94,7 @@ pub(super) async fn run(
     links.start(receiver);
     let service: Rc<dyn Service<ServerConn, Session>> = Rc::new(Front(Rc::clone(&hall)));
     hall.driver.start(&service);
-    let moves = cluster.locator().watch();
-    let this = Rc::clone(&hall);
-    env.spawn.local(async move { this.follow_moves(moves).await });
-    let this = Rc::clone(&hall);
-    env.spawn.local(async move { this.follow_nodes(nodes).await });
+    hall.follow(cluster.locator().watch(), nodes, settings);
     let this = Rc::clone(&hall);
     env.spawn.local(async move { this.answer_all(inbox).await });
     let opened = hall.open(door).await;
@@ -123,6 +122,42 @@ pub(super) async fn run(
 }
 
 impl Hall {
+    /// Follows what others decide, until its tasks are ended.
+    fn follow(
+        self: &Rc<Self>,
+        moves: Moves,
+        nodes: Watch<Snapshot>,
+        settings: Watch<Arc<Settings>>,
+    ) {
+        let this = Rc::clone(self);
+        self.env.spawn.local(async move { this.follow_moves(moves).await });
+        let this = Rc::clone(self);
+        self.env.spawn.local(async move { this.follow_nodes(nodes).await });
+        let this = Rc::clone(self);
+        self.env.spawn.local(async move { this.follow_settings(settings).await });
+    }
+
+    /// Applies the limits that may change while it runs, except for those that code has said.
+    async fn follow_settings(&self, mut settings: Watch<Arc<Settings>>) {
+        while settings.changed().await {
+            let Settings { network, yumen, .. } = &*settings.current();
+            if self.plan.messages_per_second_max.follows {
+                self.rate_max.set(yumen.gate.messages_per_second_max);
+            }
+            // All instances share the limits; each sets them to the same.
+            for limits in &self.plan.limits {
+                if limits.total_follows {
+                    let (tcp, ws) = (&network.tcp.server, &network.ws.server);
+                    let max = if limits.is_ws { ws.max_conn_num } else { tcp.max_conn_num };
+                    limits.limiter.set_total_max(max);
+                }
+                if limits.address_follows {
+                    limits.limiter.set_address_max(yumen.gate.per_address_max);
+                }
+            }
+        }
+    }
+
     /// Lets clients in: through the acceptor's door, or else through listeners of its own.
     async fn open(self: &Rc<Self>, door: Option<Door>) -> Result<Vec<AbortHandle>, InstanceError> {
         if let Some(door) = door {

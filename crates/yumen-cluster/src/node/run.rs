@@ -9,6 +9,7 @@ use crate::{
     instance::{InstanceError, Launch, Left, Progress, Stop, Ties, told_to_end},
     node::{
         clients::Clients,
+        decide::WEIGHTS,
         dispatch::{Bounds, Dispatch},
         extract::{Head, State as StateOf},
         hub::{Hub, Parts, caught},
@@ -21,6 +22,7 @@ use crate::{
 };
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -38,6 +40,7 @@ use yumen_proto::{
     link::{Command, Event, Frame, Reply},
     packet::{Layout, Packet},
 };
+use yumen_settings::Settings;
 
 /// What the state of an instance is built from, on the instance's own thread.
 #[derive(Clone, Debug)]
@@ -59,7 +62,7 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// How other threads reach the instance.
 pub(crate) type Door = (NodeHandle, Inbox);
 type Build<S> = dyn Fn(&Place) -> S + Send + Sync;
-type Publish = dyn Fn(State);
+type Publish = dyn Fn(State, u32);
 type Hook<S> = dyn Fn(Rc<S>, Clients) -> LocalFuture<'static, ()> + Send + Sync;
 
 pub(crate) fn hook<S: 'static, F, Fut>(hook: F) -> Arc<Hook<S>>
@@ -76,6 +79,9 @@ pub(crate) struct Plan<S> {
     pub(crate) name: String,
     pub(crate) router: Router<S>,
     pub(crate) weight: u32,
+    /// Whether the weight comes from the settings and follows them.
+    pub(crate) weight_follows: bool,
+    pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) layout: Layout,
     pub(crate) bounds: Bounds,
     pub(crate) inbox_max: usize,
@@ -97,6 +103,8 @@ impl<S: 'static> Plan<S> {
             name,
             router: Router::new(),
             weight: 1,
+            weight_follows: false,
+            metadata: BTreeMap::new(),
             layout: Layout::default(),
             bounds: Bounds::default(),
             inbox_max: 1024 * 1024,
@@ -113,13 +121,14 @@ impl<S: 'static> Plan<S> {
         Box::new(move |env, neighbours, ties| Box::pin(run(env, neighbours, ties, plan, door)))
     }
 
-    /// The registry record.
-    fn record(&self, id: &InstanceId) -> Instance {
+    /// The registry record, with the weight of the moment.
+    fn record(&self, id: &InstanceId, weight: u32) -> Instance {
         let mut record = Instance::new(id.clone(), Kind::Node, "");
         record.alias.clone_from(&self.name);
         record.routes = self.router.routes().collect();
         record.events = self.router.events().collect();
-        record.weight = self.weight;
+        record.weight = weight;
+        record.metadata.clone_from(&self.metadata);
         record
     }
 }
@@ -153,6 +162,7 @@ async fn serve<S: 'static>(
     (handle, inbox): Door,
 ) -> Result<(), InstanceError> {
     let (ready, mut stop, progress) = (ties.ready, ties.stop, ties.progress);
+    let settings = ties.settings;
     let publish = publisher(env, &ties.cluster, &ties.backend, &ties.id, &plan);
     let uplink: Rc<dyn Uplink> = Rc::new(Rc::clone(links));
     let locator = Arc::clone(ties.cluster.locator());
@@ -182,7 +192,11 @@ async fn serve<S: 'static>(
         () = told_to_end(&mut stop) => Ok(()),
         result = async {
             instance.hooks(&plan.on_start).await;
-            let _nobody_asked = ready.send(plan.record(&instance.hub.id));
+            let record = plan.record(&instance.hub.id, instance.weight.get());
+            let _nobody_asked = ready.send(record);
+            if plan.weight_follows {
+                instance.follow_weight(settings).await;
+            }
             std::future::pending().await
         } => result,
     };
@@ -199,14 +213,14 @@ fn publisher<S: 'static>(
 ) -> Box<Publish> {
     let (spawn, backend, plan) = (env.spawn.clone(), backend.clone(), Arc::clone(plan));
     let (registry, id) = (Arc::clone(cluster.registry()), id.clone());
-    Box::new(move |state| {
-        let mut record = plan.record(&id);
+    Box::new(move |state, weight| {
+        let mut record = plan.record(&id, weight);
         record.state = state;
         let (registry, backend) = (Arc::clone(&registry), backend.clone());
         spawn.local(async move {
             let joined = backend.run(async move { registry.join(&record).await }).await;
             if let Ok(Err(error)) = joined {
-                tracing::warn!(%error, "the state of the node could not be published");
+                tracing::warn!(%error, "the state or weight of the node could not be published");
             }
         });
     })
@@ -218,6 +232,7 @@ pub(crate) struct Front<S> {
     pub(crate) dispatch: Rc<Dispatch<S>>,
     state: Rc<S>,
     state_now: Cell<State>,
+    weight: Cell<u32>,
     publish: Box<Publish>,
 }
 
@@ -239,7 +254,8 @@ impl<S: 'static> Front<S> {
         let state = Rc::new(built.map_err(|_| InstanceError::StatePanicked)?);
         let table = plan.router.bind(workers, &hub.env.spawn);
         let dispatch = Dispatch::new(&hub, table, Rc::clone(&state), plan.bounds);
-        Ok(Self { hub, dispatch, state, state_now: Cell::new(State::Work), publish })
+        let (state_now, weight) = (Cell::new(State::Work), Cell::new(plan.weight));
+        Ok(Self { hub, dispatch, state, state_now, weight, publish })
     }
 
     #[cfg(test)]
@@ -255,6 +271,18 @@ impl<S: 'static> Front<S> {
             if caught(run).await.is_none() {
                 self.hub.stats.panics.bump();
                 tracing::error!(node = %self.hub.id, "a hook panicked");
+            }
+        }
+    }
+
+    /// Tells the cluster another weight whenever the settings have one.
+    async fn follow_weight(&self, mut settings: Watch<Arc<Settings>>) {
+        while settings.changed().await {
+            let weight = settings.current().cluster.node.weight;
+            // One beyond the range was refused at the start, and is not taken now either.
+            if weight != self.weight.get() && WEIGHTS.contains(&weight) {
+                self.weight.set(weight);
+                (self.publish)(self.state_now.get(), weight);
             }
         }
     }
@@ -373,7 +401,7 @@ impl<S: 'static> Receive for Front<S> {
             Command::GetState => (DONE, Reply::State(self.state_now.get())),
             Command::SetState { state } => {
                 self.state_now.set(state);
-                (self.publish)(state);
+                (self.publish)(state, self.weight.get());
                 (DONE, Reply::Done)
             }
             _ => {

@@ -202,7 +202,8 @@ impl<S: 'static> Bench<S> {
             nodes: Watch::fixed([].into()),
             handle,
         });
-        let front = Rc::new(Front::new(hub, plan, &Workers::here(64), Box::new(|_| ())).unwrap());
+        let front =
+            Rc::new(Front::new(hub, plan, &Workers::here(64), Box::new(|_, _| ())).unwrap());
         Self { env, paper, locator, front, inbox: Some(inbox) }
     }
 

@@ -16,7 +16,6 @@ const CODEC_DUE: &str = "The code's default, `proto`, holds; due's documents dif
 const CLIENTS: &str = "clients are set up in code";
 const MESH: &str = "there are no mesh instances";
 const FAULT: &str = "due measures it in the wrong unit, so it has none there either (W-07)";
-const RECORD: &str = "it is not in the registry's record";
 
 section! {
     /// What instances are and how they reach each other: `cluster.*`.
@@ -44,7 +43,7 @@ section! {
         /// other) or `wrr` (as often as their weights say).
         dispatch "dispatch": String = "random", Start => words(&["random", "rr", "wrr"]);
         /// What the registry's record carries for others to read.
-        metadata "metadata": BTreeMap<String, String> = {}, NotYet(RECORD);
+        metadata "metadata": BTreeMap<String, String> = {}, Start;
         /// Where other instances reach it, as `host:port`.
         addr "addr": String = ":0", NotYet(LINKS);
         /// Whether the public address is announced to other instances.
@@ -79,7 +78,7 @@ section! {
         /// How messages are encoded.
         codec "codec": String = "proto", NoEffect(CODEC) => due(CODEC_DUE);
         /// What the registry's record carries for others to read.
-        metadata "metadata": BTreeMap<String, String> = {}, NotYet(RECORD);
+        metadata "metadata": BTreeMap<String, String> = {}, Start;
         /// Where other instances reach it, as `host:port`.
         addr "addr": String = ":0", NotYet(LINKS);
         /// Whether the public address is announced to other instances.
