@@ -14,6 +14,7 @@ mod desk;
 mod guard;
 mod health;
 mod level;
+mod routes;
 mod serve;
 mod sessions;
 
@@ -120,6 +121,7 @@ impl Attached {
         let (end, mut answering) = (WatchSender::new(false), JoinSet::new());
         if let Some(admin) = admin {
             let (control, stop, address) = (control.clone(), end.watch(), admin.addr());
+            control.set_admin(address);
             tracing::info!(%address, "admin answers");
             answering.spawn(async move {
                 if let Err(error) = admin.serve(control, stop).await {

@@ -24,7 +24,10 @@ pub use pid::PidError;
 pub use stop::{Unclean, UncleanList};
 
 #[cfg(feature = "admin")]
-use crate::admin::{Admin, Attached};
+use crate::{
+    admin::{Admin, Attached},
+    metrics::Labels,
+};
 use crate::{
     cluster::Cluster,
     gate::{Doorway, Gate},
@@ -425,10 +428,15 @@ impl App {
     /// The admin that was given, or else the one that the settings ask for.
     #[cfg(feature = "admin")]
     fn take_admin(&mut self) -> Result<Option<Admin>, AppError> {
+        let settings = self.control.settings();
+        if let Err(labels) = Labels::new(&settings.yumen.admin.labels) {
+            let problem = |label| format!("etc.yumen.admin.labels: {label}");
+            let problems = labels.into_iter().map(problem).collect();
+            return Err(BuildError { component: "admin", problems }.into());
+        }
         let admin = match self.admin.take() {
             Some(admin) => Some(admin),
             None => {
-                let settings = self.control.settings();
                 let admin = &settings.yumen.admin;
                 let bind = || Admin::bind(&admin.addr, admin.token.expose());
                 (!admin.addr.is_empty()).then(bind).transpose()?

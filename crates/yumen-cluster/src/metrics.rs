@@ -8,7 +8,7 @@
 //! `process.rs`. A counter of a gate or a node needs a row in its `stats.rs` besides. Then run
 //! `cargo run -- metrics reference` as the test that fails will tell.
 
-mod family;
+pub(crate) mod family;
 mod gate;
 mod labels;
 mod node;
@@ -31,7 +31,7 @@ use crate::{
     gate::GateHandle,
     node::NodeHandle,
 };
-use page::{Page, Whose};
+pub(crate) use page::{Page, Whose};
 use std::{
     pin::Pin,
     time::{Duration, Instant},
@@ -78,6 +78,11 @@ impl Queue {
 /// Takes no longer than [`ASK_MAX`], however its instances are. Labels whose names are wrong are left
 /// out: check them at the start, with [`Labels::new`].
 pub async fn render(control: &Control) -> String {
+    render_with(control, |_| {}).await
+}
+
+/// As [`render`], with what `more` writes.
+pub(crate) async fn render_with(control: &Control, more: impl FnOnce(&mut Page<'_>)) -> String {
     let labels = Labels::new(&control.settings().yumen.admin.labels).unwrap_or_default();
     let mut page = Page::new(&labels);
     for phase in Phase::ALL {
@@ -95,6 +100,7 @@ pub async fn render(control: &Control) -> String {
     };
     instances(&mut page, (&control.gates(), &control.nodes()), is_there).await;
     process::process(&mut page);
+    more(&mut page);
     page.finish()
 }
 
@@ -148,7 +154,7 @@ async fn instances(
 }
 
 /// The answer, if it comes before it is late. What is there already is taken even then.
-async fn answered<T>(
+pub(crate) async fn answered<T>(
     answer: Option<oneshot::Receiver<T>>,
     late: &mut Pin<&mut Sleep>,
 ) -> Option<T> {

@@ -153,6 +153,7 @@ pub(super) fn sessions(body: &str) -> Option<String> {
 struct Routes {
     routes: Vec<Route>,
     conflicts: usize,
+    silent: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +164,13 @@ struct Route {
     authorized: bool,
     group: String,
     instances: Vec<Server>,
+    traffic: Traffic,
+}
+
+#[derive(Deserialize)]
+struct Traffic {
+    messages_in: u64,
+    messages_out: u64,
 }
 
 #[derive(Deserialize)]
@@ -173,8 +181,8 @@ struct Server {
 }
 
 pub(super) fn routes(body: &str) -> Option<String> {
-    let Routes { routes, conflicts } = serde_json::from_str(body).ok()?;
-    let mut rows = vec![["ROUTE", "GROUP", "RULES", "SERVED BY"].map(str::to_owned)];
+    let Routes { routes, conflicts, silent } = serde_json::from_str(body).ok()?;
+    let mut rows = vec![["ROUTE", "GROUP", "RULES", "IN", "OUT", "SERVED BY"].map(str::to_owned)];
     let count = routes.len();
     for route in routes {
         let rules =
@@ -187,9 +195,15 @@ pub(super) fn routes(body: &str) -> Option<String> {
         let servers: Vec<_> = route.instances.into_iter().map(server).collect();
         let cells = [rules.join(" "), servers.join(", ")].map(|cell| or_dash(Some(cell)));
         let [rules, servers] = cells;
-        rows.push([route.id.to_string(), route.group, rules, servers]);
+        let (heard, sent) = (route.traffic.messages_in, route.traffic.messages_out);
+        let [id, heard, sent] = [route.id.to_string(), heard.to_string(), sent.to_string()];
+        rows.push([id, route.group, rules, heard, sent, servers]);
     }
-    let mut text = format!("{}\n{count} routes\n", table(&rows));
+    let what = "IN and OUT are messages that the gates of this process have carried";
+    let mut text = format!("{}\n{count} routes; {what}\n", table(&rows));
+    if !silent.is_empty() {
+        text.push_str(&format!("no answer from {}: theirs are missing\n", silent.join(", ")));
+    }
     if conflicts > 0 {
         text.push_str(&format!(
             "{conflicts} declarations of a second group are without effect: one group serves a route\n"

@@ -55,7 +55,7 @@ fn an_operator_sees_a_running_process_and_stops_it() {
     assert!(instances.contains("gate-1") && instances.contains("room-1"), "{instances}");
     assert!(instances.ends_with("2 instances; this process is serving\n"), "{instances}");
     let routes = out(&ask(&["routes"]));
-    assert!(routes.contains("1      room   login  room-1 (work)"), "{routes}");
+    assert!(routes.contains("1      room   login  0   0    room-1 (work)"), "{routes}");
     assert!(out(&ask(&["sessions", "--user", "7"])).ends_with("0 of 0 sessions\n"));
     let json: serde_json::Value =
         serde_json::from_str(&out(&ask(&["--json", "instances"]))).expect("JSON");
@@ -63,6 +63,7 @@ fn an_operator_sees_a_running_process_and_stops_it() {
     let wrong = ask(&["sessions", "--gate", "gate-9"]);
     assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("there are: gate-1"), "{wrong:?}");
+    assert!(out(&ask(&["metrics"])).contains("\nyumen_app_phase{phase=\"serving\"} 1\n"));
     assert!(out(&ask(&["drain"])).starts_with("it was serving; "));
     process.thread.join().expect("it has ended");
     assert_eq!(ask(&["health"]).status.code(), Some(2));

@@ -18,6 +18,9 @@ use tokio::sync::OwnedSemaphorePermit;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
+/// The type of Prometheus' text format.
+const METRICS: HeaderValue = HeaderValue::from_static(crate::metrics::CONTENT_TYPE);
+
 /// Why a request was refused or failed.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Problem {
@@ -79,6 +82,11 @@ pub(super) fn json_holding(
 /// A text for a person.
 pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response {
     respond(status, TEXT, Body::from(text.into()))
+}
+
+/// Metrics in Prometheus' text format; `held` as with [`json_holding`].
+pub(super) fn metrics(text: String, held: Option<OwnedSemaphorePermit>) -> Response {
+    respond(StatusCode::OK, METRICS, holding(text.into_bytes(), held))
 }
 
 fn holding(bytes: Vec<u8>, held: Option<OwnedSemaphorePermit>) -> Body {

@@ -1,4 +1,4 @@
-//! `/instances` and `/routes`: the cluster as this process sees it.
+//! `/instances`, and the registry's view of the cluster that it and `/routes` show.
 //!
 //! Read from the registry's watches, which keep the last known set while a backend is away. The first
 //! request opens them and they stay; before that admin costs the registry nothing.
@@ -8,16 +8,13 @@ use super::{
     desk::{At, INSTANCE_MAX},
     sessions::millis,
 };
-use crate::{
-    app::{Control, InstanceStatus},
-    gate::listing,
-};
+use crate::app::{Control, InstanceStatus};
 use axum::{extract::State, http::StatusCode};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tokio::{sync::Mutex, time::timeout};
 use yumen_core::{
-    cluster::{Instance, Kind, Snapshot, State as InstanceState},
+    cluster::{Kind, Snapshot, State as InstanceState},
     registry::RegistryError,
     watch::Watch,
 };
@@ -25,7 +22,7 @@ use yumen_proto::id::InstanceId;
 
 const KINDS: [Kind; 4] = [Kind::Gate, Kind::Node, Kind::Mesh, Kind::Master];
 /// Where the nodes stand in it.
-const NODES: usize = 1;
+pub(super) const NODES: usize = 1;
 
 /// The registries of this process, followed once somebody has asked.
 #[derive(Default)]
@@ -35,11 +32,11 @@ pub(super) struct Followed(Mutex<Option<Vec<Kinds>>>);
 type Kinds = Vec<Watch<Snapshot>>;
 
 /// One cluster, as it is now: a snapshot of each kind, in the order of [`KINDS`].
-type Seen = Vec<Snapshot>;
+pub(super) type Seen = Vec<Snapshot>;
 
 impl Followed {
     /// Every cluster of this process, as it is now.
-    async fn now(&self, control: &Control) -> Result<Vec<Seen>, Problem> {
+    pub(super) async fn now(&self, control: &Control) -> Result<Vec<Seen>, Problem> {
         let unavailable = |why: String| {
             let help = "the registry did not answer; ask again once it is back";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, why, help)
@@ -146,56 +143,6 @@ async fn connections(control: &Control) -> BTreeMap<InstanceId, Option<u64>> {
     all
 }
 
-#[derive(Serialize)]
-struct Routes {
-    routes: Vec<RouteRow>,
-    conflicts: usize,
-}
-
-#[derive(Serialize)]
-struct RouteRow {
-    id: i32,
-    internal: bool,
-    stateful: bool,
-    authorized: bool,
-    group: String,
-    instances: Vec<ServerRow>,
-}
-
-/// An instance that serves a route.
-#[derive(Serialize)]
-struct ServerRow {
-    id: String,
-    state: &'static str,
-    weight: u32,
-    takes_new: bool,
-}
-
-/// Every route, as a gate of this process sees it.
-pub(super) async fn routes(State(desk): At) -> Answer {
-    let clusters = desk.followed.now(&desk.control).await?;
-    let mut body = Routes { routes: Vec::new(), conflicts: 0 };
-    for nodes in clusters.iter().filter_map(|kinds| kinds.get(NODES)) {
-        let (routes, conflicts) = listing(nodes);
-        body.conflicts = body.conflicts.saturating_add(conflicts);
-        body.routes.extend(routes.into_iter().map(|route| RouteRow {
-            id: route.rules.id.0,
-            internal: route.rules.internal,
-            stateful: route.rules.stateful,
-            authorized: route.rules.authorized,
-            group: route.group.to_string(),
-            instances: route.servers.into_iter().map(|(node, open)| server(node, open)).collect(),
-        }));
-    }
-    let place = desk.large().await;
-    Ok(answer::json_holding(StatusCode::OK, &body, place))
-}
-
-fn server(node: &Instance, takes_new: bool) -> ServerRow {
-    let (state, weight) = (state_name(node.state), node.weight.max(1));
-    ServerRow { id: node.id.to_string(), state, weight, takes_new }
-}
-
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Gate => "gate",
@@ -205,7 +152,7 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-fn state_name(state: InstanceState) -> &'static str {
+pub(super) fn state_name(state: InstanceState) -> &'static str {
     match state {
         InstanceState::Shut => "shut",
         InstanceState::Work => "work",

@@ -6,7 +6,7 @@ use super::{
     guard::Guard,
     health,
     level::{self, Levels},
-    sessions,
+    routes, sessions,
 };
 use crate::app::Control;
 use axum::{
@@ -19,11 +19,14 @@ use axum::{
 };
 use std::{
     convert::Infallible,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use yumen_net::acceptor::Counts;
+use yumen_net::acceptor::{Counts, ListenerCounts};
 
 /// Longest time until a request is answered, one way or another.
 const REQUEST_MAX: Duration = Duration::from_secs(8);
@@ -35,10 +38,11 @@ const LARGE_MAX: usize = 4;
 const NEWS_PAUSE: Duration = Duration::from_secs(10);
 
 /// Every endpoint: method, path with its parameters, and what it is for.
-pub const ENDPOINTS: [(&str, &str, &str); 9] = [
+pub const ENDPOINTS: [(&str, &str, &str); 10] = [
     ("GET", "/", "this list"),
     ("GET", "/healthz", "200, or 503 naming the instance that is stuck or dead; needs no token"),
     ("GET", "/readyz", "200 while clients are served, otherwise 503 and why; needs no token"),
+    ("GET", "/metrics", "everything that is counted, in Prometheus' text format"),
     ("GET", "/instances", "every instance of the cluster; more about those of this process"),
     ("GET", "/routes", "every route of the cluster, and who serves it"),
     ("GET", "/sessions?max=&user=&conn=&gate=", "sessions of this process's gates"),
@@ -53,8 +57,9 @@ pub(super) struct Desk {
     pub(super) levels: Levels,
     pub(super) followed: Followed,
     guard: Guard,
-    _counts: Arc<Counts>,
+    counts: Arc<Counts>,
     large: Arc<Semaphore>,
+    scrapes: Arc<Semaphore>,
 }
 
 /// How a handler gets at it.
@@ -62,15 +67,36 @@ pub(super) type At = State<Arc<Desk>>;
 
 impl Desk {
     pub(super) fn new(control: Control, guard: Guard, counts: Arc<Counts>) -> Self {
-        let large = Arc::new(Semaphore::new(LARGE_MAX));
+        let [large, scrapes] = [(); 2].map(|()| Arc::new(Semaphore::new(LARGE_MAX)));
         let (levels, followed) = (Levels::default(), Followed::default());
-        Self { control, levels, followed, guard, _counts: counts, large }
+        Self { control, levels, followed, guard, counts, large, scrapes }
     }
 
     /// A place among the large answers.
     pub(super) async fn large(&self) -> Option<OwnedSemaphorePermit> {
         // Never closed; without a place the answer is merely not counted.
         Arc::clone(&self.large).acquire_owned().await.ok()
+    }
+
+    /// A place among the answers with metrics, which others cannot take.
+    pub(super) async fn scrape(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.scrapes).acquire_owned().await.ok()
+    }
+
+    /// Requests refused before they were looked at, by reason.
+    pub(super) fn refusals(&self) -> [(&'static str, u64); 4] {
+        let (refused, read) =
+            (&self.guard.refused, |counter: &AtomicU64| counter.load(Ordering::Relaxed));
+        let full = |listener: &ListenerCounts| {
+            read(&listener.refused_total).saturating_add(read(&listener.refused_address))
+        };
+        let connections = self.counts.listeners().iter().map(full).fold(0, u64::saturating_add);
+        [
+            ("token", read(&refused.token)),
+            ("origin", read(&refused.origin)),
+            ("host", read(&refused.host)),
+            ("connections", connections),
+        ]
     }
 
     /// From when on an instance counts as stuck.
@@ -109,8 +135,9 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router {
         .route("/", get(index))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
         .route("/instances", get(cluster::instances))
-        .route("/routes", get(cluster::routes))
+        .route("/routes", get(routes::routes))
         .route("/sessions", get(sessions::sessions))
         .route("/log", get(level::read).put(level::write))
         .route("/drain", post(health::drain))

@@ -7,7 +7,10 @@ use super::{
     answer::{self, Answer, Problem},
     desk::At,
 };
-use crate::app::{InstanceState, InstanceStatus, Phase};
+use crate::{
+    app::{InstanceState, InstanceStatus, Phase},
+    metrics::{self, Whose},
+};
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
@@ -60,6 +63,17 @@ pub(super) async fn readyz(State(desk): At) -> Answer {
     }
     let help = "send new clients elsewhere";
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, unready.join("; "), help))
+}
+
+/// Everything that is counted, in Prometheus' text format.
+pub(super) async fn metrics(State(desk): At) -> Answer {
+    let place = desk.scrape().await;
+    let text = metrics::render_with(&desk.control, |page| {
+        for (reason, count) in desk.refusals() {
+            page.sample(&metrics::family::ADMIN_REFUSED, Whose(&[]), &[reason], count);
+        }
+    });
+    Ok(answer::metrics(text.await, place))
 }
 
 /// What `/drain` takes.

@@ -6,6 +6,8 @@
 use crate::{
     cluster::Cluster, gate::GateHandle, instance::Progress, node::NodeHandle, pulse::Pulse,
 };
+#[cfg(feature = "admin")]
+use std::net::SocketAddr;
 use std::{
     fmt,
     sync::{
@@ -217,6 +219,8 @@ struct Shared {
     settings: WatchSender<Arc<Settings>>,
     parts: Mutex<Parts>,
     logs: OnceLock<Logs>,
+    #[cfg(feature = "admin")]
+    admin: OnceLock<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -236,6 +240,8 @@ impl Default for Control {
             settings: WatchSender::new(Arc::default()),
             parts: Mutex::default(),
             logs: OnceLock::new(),
+            #[cfg(feature = "admin")]
+            admin: OnceLock::new(),
         }))
     }
 }
@@ -296,6 +302,17 @@ impl Control {
     /// The log of the process, if the app knows it.
     pub fn logs(&self) -> Option<Logs> {
         self.0.logs.get().cloned()
+    }
+
+    /// Where operators are answered over HTTP, once they are, with the port that the system chose.
+    #[cfg(feature = "admin")]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.0.admin.get().copied()
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) fn set_admin(&self, addr: SocketAddr) {
+        let _only_once = self.0.admin.set(addr);
     }
 
     pub(super) fn set_logs(&self, logs: Logs) {

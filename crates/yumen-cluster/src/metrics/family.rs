@@ -223,6 +223,10 @@ families! {
         LOG_LINES = "yumen_log_lines_total" Counter ["outcome"];
         /// Changes of the settings' files: `applied`, or `failed` because a file was wrong.
         RELOADS = "yumen_settings_reloads_total" Counter ["outcome"];
+        /// Requests to the admin that were refused before they were looked at: for want of a right
+        /// `token`, for their `host`, as a web page's (`origin`), or because there were as many
+        /// `connections` as may be.
+        ADMIN_REFUSED = "yumen_admin_refused_total" Counter ["reason"];
         /// Descriptors that are open.
         OPEN_FDS = "yumen_process_open_fds" Gauge [];
         /// Most descriptors that may be open.

@@ -5,7 +5,7 @@ mod log;
 mod refusals;
 
 use crate::{
-    game::{self, LOGIN, World},
+    game::{self, LOGIN, SECRET, World},
     rig::{self, PATIENCE, Rig, Server},
 };
 use std::{
@@ -209,8 +209,11 @@ fn instances_of_other_processes_are_listed_without_what_only_those_know() {
 fn routes_say_who_may_send_them_and_who_serves_them() {
     let operated = Operated::start("");
     operated.until("/readyz", 200);
+    let mut client = operated.server.client();
+    assert_eq!(client.call(LOGIN, "77").text(), "welcome");
+    assert_eq!(client.call(SECRET, "").text(), "77");
     let json = operated.get("/routes").json();
-    assert_eq!(names(&json), ["conflicts", "routes"]);
+    assert_eq!(names(&json), ["conflicts", "routes", "silent"]);
     assert_eq!(json["conflicts"], 0);
     let routes = json["routes"].as_array().unwrap();
     let ids: Vec<_> = routes.iter().filter_map(|route| route["id"].as_i64()).collect();
@@ -218,6 +221,8 @@ fn routes_say_who_may_send_them_and_who_serves_them() {
     let secret = serde_json::json!({
         "id": 8, "internal": false, "stateful": false, "authorized": true, "group": "room",
         "instances": [{ "id": "node-1", "state": "work", "weight": 1, "takes_new": true }],
+        // 9 bytes of every packet stand before its body.
+        "traffic": { "messages_in": 1, "bytes_in": 9, "messages_out": 1, "bytes_out": 11 },
     });
     assert_eq!(routes[7], secret);
     assert_eq!((&routes[5]["stateful"], &routes[8]["internal"]), (&true.into(), &true.into()));
@@ -285,6 +290,30 @@ fn what_makes_no_sense_is_refused_with_what_would() {
     let (status, ..) = operated.ask("POST", "/drain?instance=gate-1", "", "").refusal();
     assert_eq!(status, 501);
     assert_eq!(operated.get("/readyz").status, 200, "nothing was drained");
+}
+
+#[test]
+fn metrics_are_prometheus_text_and_count_what_admin_refused() {
+    let operated = Operated::start("0123456789abcdef");
+    operated.until("/readyz", 200);
+    assert_eq!(operated.get("/metrics").status, 401);
+    assert_eq!(operated.ask("GET", "/metrics", "Origin: null\r\n", "").status, 403);
+    let token = "Authorization: Bearer 0123456789abcdef\r\n";
+    let answer = operated.ask("GET", "/metrics", token, "");
+    assert_eq!(answer.status, 200);
+    let kind = "content-type: text/plain; version=0.0.4; charset=utf-8";
+    assert!(answer.head.contains(kind), "{answer:?}");
+    for line in [
+        "# TYPE yumen_admin_refused_total counter",
+        "yumen_admin_refused_total{reason=\"token\"} 1",
+        "yumen_admin_refused_total{reason=\"origin\"} 1",
+        "yumen_admin_refused_total{reason=\"host\"} 0",
+        "yumen_admin_refused_total{reason=\"connections\"} 0",
+        "yumen_app_phase{phase=\"serving\"} 1",
+        "yumen_gate_users{service=\"gate\",instance=\"gate-1\"} 0",
+    ] {
+        assert!(answer.body.lines().any(|found| found == line), "{line}: {}", answer.body);
+    }
 }
 
 #[test]

@@ -102,6 +102,37 @@ fn stall_max(limit: &str) -> Settings {
 }
 
 #[test]
+fn settings_start_an_admin_or_say_why_they_may_not() {
+    let app = |addr: &str, token: &str| {
+        let settings = Loader::new()
+            .code("etc.yumen.admin.addr", addr)
+            .code("etc.yumen.admin.token", token)
+            .load()
+            .unwrap();
+        let gate = rig::gate(&Cluster::in_process()).build().unwrap();
+        App::default().settings(&settings).with(gate)
+    };
+    let start = |addr: &str, token: &str| Rig::start(app(addr, token)).wait();
+    let error = start("0.0.0.0:0", "").unwrap_err();
+    assert!(matches!(error, AppError::Build(_)), "{error}");
+    assert!(error.to_string().contains("etc.yumen.admin.token"), "{error}");
+    let error = start("127.0.0.1:0", "short").unwrap_err();
+    assert!(error.to_string().contains("at least 16"), "{error}");
+    let labels = Loader::new().code("etc.yumen.admin.labels.instance", "x").load().unwrap();
+    let gate = rig::gate(&Cluster::in_process()).build().unwrap();
+    let error = Rig::start(App::default().settings(&labels).with(gate)).wait().unwrap_err();
+    assert!(error.to_string().contains("etc.yumen.admin.labels: label \"instance\""), "{error}");
+    let app = app("127.0.0.1:0", "0123456789abcdef");
+    let control = app.control();
+    assert_eq!(control.admin(), None);
+    let rig = Rig::start(app);
+    let at = rig::until("it answers", || control.admin());
+    let answer = exchange(at, "GET /routes HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(answer.refusal().0, 401, "the token is asked for");
+    rig.stop().unwrap();
+}
+
+#[test]
 fn a_stuck_instance_is_named_and_stops_no_answer() {
     let (cluster, block) = (Cluster::in_process(), Block::default());
     let state = block.clone();
@@ -138,7 +169,11 @@ fn a_stuck_instance_is_named_and_stops_no_answer() {
     assert!(ill.contains("instance gate-1 has been stuck for "), "{ill}");
     assert!(ill.contains("instance node-1 has been stuck for "), "{ill}");
     assert!(get("/readyz").refusal().1.contains("gate-1"), "and takes no clients");
-    assert_eq!(get("/routes").json()["routes"][0]["id"], 1);
+    let json = get("/routes").json();
+    assert_eq!((&json["routes"][0]["id"], &json["silent"][0]), (&1.into(), &"gate-1".into()));
+    let page = get("/metrics").body;
+    let stale = "yumen_instance_stale{service=\"gate\",instance=\"gate-1\",kind=\"gate\"} 1";
+    assert!(page.lines().any(|line| line == stale), "{page}");
     block.open();
     rig::until("it runs again", || {
         let json = get("/instances").json();
