@@ -19,6 +19,7 @@ mod login;
 mod plan;
 #[doc(hidden)]
 pub mod probe;
+mod puzzle;
 mod run;
 mod serve;
 mod sessions;

@@ -56,6 +56,8 @@ pub enum Turn {
 pub trait Service<M: Machine, D> {
     /// Packets may flow: right after the connection was accepted, or after its handshake.
     fn on_open(&self, _conn: ConnId) {}
+    /// What begins with `bytes` cannot be read, and the connection is about to be closed for it.
+    fn on_malformed(&self, _conn: ConnId, _bytes: &[u8]) {}
     /// A batch of one connection begins.
     fn on_batch(&self, _now: Now) {}
     /// Something arrived.

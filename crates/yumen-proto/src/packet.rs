@@ -12,6 +12,10 @@
 //! its kind (0 is the heartbeat), or the flags of a data packet. A packet of size 0 is allowed and
 //! says nothing but "still here". Both ends must be configured alike: nothing is negotiated.
 
+mod guess;
+
+pub use guess::{Guess, Keys};
+
 use crate::{
     error::{WireError, len_u32},
     id::RouteId,

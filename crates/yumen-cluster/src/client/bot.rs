@@ -175,6 +175,7 @@ impl Bot {
                 }
             }
             ClientEvent::Announced(_) => {} // The machine knows.
+            ClientEvent::Nonsense(bytes) => self.puzzle(bytes),
             ClientEvent::Closing(notice) => {
                 self.inner.borrow_mut().notice = Some(Box::new(notice.into()));
             }
@@ -183,8 +184,11 @@ impl Bot {
 
     fn on_message(&self, data: &Data<'_>) {
         let body = || Bytes::copy_from_slice(data.body);
-        if data.seq != 0 && self.on_answer((data.route, data.seq), || Ok(body())) {
-            return;
+        if data.seq != 0 {
+            if self.on_answer((data.route, data.seq), || Ok(body())) {
+                return;
+            }
+            self.puzzle(data.raw); // an answer that nobody asked for
         }
         let push = Push { route: data.route, seq: data.seq, body: body() };
         let mut inner = self.inner.borrow_mut();
@@ -198,6 +202,12 @@ impl Bot {
             });
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// What came makes no sense: perhaps it is the answer to a call, in another layout.
+    pub(super) fn puzzle(&self, bytes: &[u8]) {
+        let inner = self.inner.borrow();
+        self.hub.puzzle(bytes, |route| inner.calls.waits_for(route));
     }
 
     /// False if nobody asked for it.

@@ -56,6 +56,11 @@ impl Calls {
         self.open.len()
     }
 
+    /// Whether a request on this route may still be answered.
+    pub(super) fn waits_for(&self, route: RouteId) -> bool {
+        self.open.keys().any(|(asked, _)| *asked == route)
+    }
+
     /// A number for a request on `route`, from 1 to `seq_max`. `None` if none is free.
     pub(super) fn begin(&mut self, route: RouteId, seq_max: i32, now: Instant) -> Option<Key> {
         // Only so many numbers can be taken, so one more must find a free one.

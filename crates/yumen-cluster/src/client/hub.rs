@@ -23,11 +23,13 @@ use yumen_proto::{
     conn::{ClientConn, ClientEvent, CloseReason, Out, Settings},
     error::WireError,
     id::{ConnId, RouteId},
-    packet::Width,
+    packet::{Keys, Width},
 };
 
 /// A larger scratch buffer is not kept for the next message.
 const SCRATCH_MAX: usize = 256 * 1024;
+/// Packets of gates that are looked at for what they might be.
+const PUZZLES_MAX: u8 = 16;
 
 /// Why a connection was not opened.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub(super) struct Hub {
     pub(super) settings: Arc<Settings>,
     pub(super) plan: Plan,
     pub(super) counts: Cell<Counts>,
+    /// Packets that were looked at for what they might be.
+    puzzles: Cell<u8>,
     /// Where bodies and packets are put together: taken, used, put back.
     body: Cell<Vec<u8>>,
     packet: Cell<Vec<u8>>,
@@ -70,6 +74,7 @@ impl Hub {
             settings: Arc::new(connection),
             plan,
             counts: Cell::default(),
+            puzzles: Cell::new(0),
             body: Cell::default(),
             packet: Cell::default(),
         });
@@ -174,6 +179,24 @@ impl Hub {
         result
     }
 
+    /// A gate sends what makes no sense in our layout. Says once what it seems to use; looks at a few
+    /// packets only, since what others cost has no bound.
+    pub(super) fn puzzle(&self, bytes: &[u8], waits_for: impl Fn(RouteId) -> bool) {
+        if self.puzzles.get() >= PUZZLES_MAX {
+            return;
+        }
+        self.puzzles.set(self.puzzles.get().saturating_add(1));
+        let layout = &self.settings.layout;
+        if let Some(guess) = layout.guess(bytes, waits_for) {
+            self.puzzles.set(PUZZLES_MAX);
+            tracing::warn!(
+                "a gate seems to use {guess}, but this client is configured with {}: give both the \
+                 same `packet` settings",
+                Keys(layout)
+            );
+        }
+    }
+
     /// Counts an answer that nobody waits for any longer.
     pub(super) fn count_late(&self) {
         self.count(|counts| counts.answers_late = counts.answers_late.saturating_add(1));
@@ -230,6 +253,12 @@ impl Service<ClientConn, Weak<Bot>> for Desk {
             bot.on_event(conn, event);
         }
         Turn::Go
+    }
+
+    fn on_malformed(&self, conn: ConnId, bytes: &[u8]) {
+        if let Some(bot) = self.bot(conn) {
+            bot.puzzle(bytes);
+        }
     }
 
     fn on_closed(&self, conn: ConnId, bot: Weak<Bot>, reason: CloseReason) {

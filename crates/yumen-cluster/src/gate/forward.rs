@@ -31,6 +31,7 @@ const CLOCK_EVERY: u32 = 8;
 struct Refusal(Code, &'static str);
 
 const UNROUTABLE: Refusal = Refusal(Code::UNROUTABLE, "no node serves this route");
+const NO_NODES: &str = "no node serves this route: the gate knows no node";
 const INTERNAL: Refusal = Refusal(Code::ILLEGAL_REQUEST, "clients may not send this route");
 const ANONYMOUS: Refusal = Refusal(Code::UNAUTHORIZED, "this route needs a login");
 const NOT_BOUND: Refusal = Refusal(Code::NOT_BOUND, "the user is bound to no node for this route");
@@ -70,6 +71,10 @@ impl Service<ServerConn, Session> for Front {
         let data = match event {
             ServerEvent::Announced => return Turn::Go,
             ServerEvent::Message(data) => data,
+            ServerEvent::Nonsense(bytes) => {
+                self.0.explain_short(conn, bytes);
+                return self.0.turn();
+            }
         };
         let table = Rc::clone(&self.0.table.borrow());
         let route = table.route(data.route);
@@ -88,6 +93,10 @@ impl Service<ServerConn, Session> for Front {
             self.0.refuse(conn, &data, refusal);
         }
         self.0.turn()
+    }
+
+    fn on_malformed(&self, conn: ConnId, bytes: &[u8]) {
+        self.0.explain_end(conn, bytes);
     }
 
     fn on_batch_end(&self) {
@@ -195,6 +204,7 @@ impl Hall {
             }
         }
         session.in_flight = after;
+        session.routed = true;
         match target {
             None => Entry::Any(user),
             Some(id) => Entry::To(user, id),
@@ -287,6 +297,10 @@ impl Hall {
     /// Counts a message that does not go on, and tells its sender.
     fn refuse(&self, conn: ConnId, data: &Data<'_>, Refusal(code, text): Refusal) {
         bump(self.stats.dropped(code));
+        if code == Code::UNROUTABLE {
+            let text = if self.has_no_nodes(data.route) { NO_NODES } else { text };
+            return self.tell_unroutable(conn, data, text);
+        }
         let outcome = code.usual_outcome();
         let retry_after_ms = if code == Code::BUSY { 1000 } else { 0 };
         let reply = StatusReply { code: code.0, outcome, retry_after_ms, text };

@@ -7,6 +7,7 @@ use super::{
     handle::Ask,
     login::Claims,
     plan::Plan,
+    puzzle::Said,
     sessions::{Bound, Index, Session, Wait},
     stats::{Stats, bump},
     table::Table,
@@ -79,6 +80,8 @@ pub(super) struct Hall {
     /// Lives of instances that ended, and losses of the locator's events: what makes every answer of
     /// the locator that is still on its way outdated.
     pub(super) upheavals: Cell<u64>,
+    /// What the log was told, and when.
+    pub(super) said: RefCell<Said>,
     /// Users whose logins are under way here, and what other gates have claimed meanwhile.
     pub(super) claims: RefCell<Claims>,
     /// A connection has ended: the acceptor wants to know how many are left.
@@ -154,6 +157,9 @@ impl Hall {
                 conflicts = table.conflicts,
                 "several node names declare the same routes; the first in the order of ids serves them"
             );
+        }
+        if !table.members().is_empty() {
+            self.said.borrow_mut().found_nodes();
         }
         let old = self.table.replace(Rc::new(table));
         let new = Rc::clone(&self.table.borrow());

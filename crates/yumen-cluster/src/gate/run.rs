@@ -82,6 +82,7 @@ pub(super) async fn run(
         stopping: Cell::new(false),
         rate_max: Cell::new(plan.messages_per_second_max.now),
         upheavals: Cell::new(0),
+        said: RefCell::default(),
         claims: RefCell::default(),
         left: Notify::new(),
         env: env.clone(),

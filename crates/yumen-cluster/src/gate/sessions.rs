@@ -22,6 +22,10 @@ pub(crate) struct Session {
     pub(crate) listener: u16,
     /// Packets may flow, and the nodes know it.
     pub(crate) open: bool,
+    /// A message of it has gone to a node.
+    pub(crate) routed: bool,
+    /// How many of its messages were looked at for what they might be.
+    pub(crate) puzzles: u8,
     /// It is not read: why, and since when.
     pub(crate) wait: Wait,
     /// Bytes given to nodes that they have not finished.
@@ -120,6 +124,8 @@ impl Session {
             peer,
             listener,
             open: false,
+            routed: false,
+            puzzles: 0,
             wait: Wait::No,
             in_flight: 0,
             since: now,

@@ -128,6 +128,9 @@ stats! {
     /// Packets of clients that were not understood: too short for their header, not exactly one to
     /// a WebSocket message, or of a kind that is not served.
     packets_skipped,
+    /// Packets that make no sense as this gate is configured, and seem to be of another layout or
+    /// another protocol.
+    wrong_layout,
     /// Bytes read from clients.
     bytes_in,
     /// Bytes written to clients.

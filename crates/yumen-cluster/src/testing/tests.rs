@@ -1,5 +1,7 @@
 //! What a whole cluster promises, in virtual time; and what a message costs in memory.
 
+#[path = "tests/layouts.rs"]
+mod layouts;
 #[cfg(feature = "ws")]
 #[path = "tests/reasons.rs"]
 mod reasons;

@@ -221,6 +221,9 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                     }
                 }
                 Err(reason) => {
+                    if matches!(reason, CloseReason::Malformed(_)) {
+                        service.on_malformed(id, input);
+                    }
                     self.close(id, reason, "");
                     return None;
                 }
@@ -268,6 +271,9 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                     }
                 }
                 Err(reason) => {
+                    if matches!(reason, CloseReason::Malformed(_)) {
+                        service.on_malformed(id, &message);
+                    }
                     self.close(id, reason, "");
                     return None;
                 }

@@ -14,6 +14,13 @@ use std::{
 /// A deadline that is not set.
 pub(super) const NEVER: u64 = u64::MAX;
 
+/// What came.
+pub(super) enum Taken<'a> {
+    Packet(Packet<'a>),
+    /// It was not understood, and is counted.
+    Nonsense(&'a [u8]),
+}
+
 #[derive(Debug)]
 pub(super) struct Base {
     pub(super) settings: Arc<Settings>,
@@ -96,37 +103,38 @@ impl Base {
         &mut self,
         now: Now,
         input: &mut &'a [u8],
-    ) -> Result<Option<Packet<'a>>, CloseReason> {
+    ) -> Result<Option<Taken<'a>>, CloseReason> {
         if self.closing.is_some() {
             *input = &[];
             return Ok(None);
         }
-        loop {
-            match self.settings.layout.decode(input) {
-                Ok(Some(packet)) => {
-                    self.alive(now);
-                    return Ok(Some(packet));
-                }
-                Ok(None) => {
-                    let rest = std::mem::take(input);
-                    self.keep(rest);
-                    return Ok(None);
-                }
-                Err(WireError::TooShort { .. }) => {
-                    self.alive(now);
-                    self.skip();
-                }
-                Err(error) => return Err(CloseReason::Malformed(error)),
+        let before = *input;
+        match self.settings.layout.decode(input) {
+            Ok(Some(packet)) => {
+                self.alive(now);
+                Ok(Some(Taken::Packet(packet)))
             }
+            Ok(None) => {
+                let rest = std::mem::take(input);
+                self.keep(rest);
+                Ok(None)
+            }
+            Err(WireError::TooShort { .. }) => {
+                self.alive(now);
+                self.skip();
+                let len = before.len().saturating_sub(input.len());
+                Ok(Some(Taken::Nonsense(before.get(..len).unwrap_or_default())))
+            }
+            Err(error) => Err(CloseReason::Malformed(error)),
         }
     }
 
-    /// The packet of a message, or `None` if it is to be skipped.
+    /// The packet of a message, if there is one.
     pub(super) fn take_message<'a>(
         &mut self,
         now: Now,
         message: &'a [u8],
-    ) -> Result<Option<Packet<'a>>, CloseReason> {
+    ) -> Result<Option<Taken<'a>>, CloseReason> {
         if self.closing.is_some() {
             return Ok(None);
         }
@@ -135,11 +143,11 @@ impl Base {
             return Ok(None);
         }
         match self.settings.layout.decode_message(message) {
-            Ok(packet) => Ok(Some(packet)),
+            Ok(packet) => Ok(Some(Taken::Packet(packet))),
             Err(error @ WireError::TooLarge { .. }) => Err(CloseReason::Malformed(error)),
             Err(_) => {
                 self.skip();
-                Ok(None)
+                Ok(Some(Taken::Nonsense(message)))
             }
         }
     }

@@ -3,7 +3,10 @@
 //! Announces itself first, if asked to, and sends a heartbeat each interval. It never waits for the
 //! answer to its announcement: a gate of due sends none, or a plain heartbeat.
 
-use super::{CloseReason, Machine, Now, Out, Settings, base::Base};
+use super::{
+    CloseReason, Machine, Now, Out, Settings,
+    base::{Base, Taken},
+};
 use crate::{
     extension::{Announce, CloseNotice, Features, STATUS_FLAG, StatusReply, kind},
     id::RouteId,
@@ -40,6 +43,9 @@ pub enum ClientEvent<'a> {
     Announced(Features),
     /// The gate is about to close the connection.
     Closing(CloseNotice<'a>),
+    /// A packet too short for its header, or a message that is not one packet: skipped and counted.
+    /// [`Layout::guess`](crate::packet::Layout::guess) may know what it is.
+    Nonsense(&'a [u8]),
 }
 
 /// The client's side of one connection.
@@ -151,7 +157,11 @@ impl Machine for ClientConn {
         input: &mut &'a [u8],
         _out: &mut Out,
     ) -> Result<Option<ClientEvent<'a>>, CloseReason> {
-        while let Some(packet) = self.base.take(now, input)? {
+        while let Some(taken) = self.base.take(now, input)? {
+            let packet = match taken {
+                Taken::Packet(packet) => packet,
+                Taken::Nonsense(raw) => return Ok(Some(ClientEvent::Nonsense(raw))),
+            };
             if let Some(event) = self.packet(packet) {
                 return Ok(Some(event));
             }
@@ -165,7 +175,11 @@ impl Machine for ClientConn {
         message: &'a [u8],
         _out: &mut Out,
     ) -> Result<Option<ClientEvent<'a>>, CloseReason> {
-        Ok(self.base.take_message(now, message)?.and_then(|packet| self.packet(packet)))
+        Ok(match self.base.take_message(now, message)? {
+            Some(Taken::Packet(packet)) => self.packet(packet),
+            Some(Taken::Nonsense(raw)) => Some(ClientEvent::Nonsense(raw)),
+            None => None,
+        })
     }
 
     fn keep(&mut self, input: &[u8]) {

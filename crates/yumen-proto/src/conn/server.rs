@@ -5,13 +5,13 @@
 
 use super::{
     CloseReason, ConnState, Machine, Mechanism, Now, Out, Settings,
-    base::{Base, NEVER, after},
+    base::{Base, NEVER, Taken, after},
 };
 use crate::{
     error::len_u32,
     extension::{Announce, CloseNotice, Features, STATUS_FLAG, StatusReply, kind},
     id::RouteId,
-    packet::{Data, Packet},
+    packet::{Data, Layout, Packet},
 };
 use std::{
     sync::Arc,
@@ -25,6 +25,9 @@ pub enum ServerEvent<'a> {
     Message(Data<'a>),
     /// The client has announced itself; [`ServerConn::features`] says what was agreed.
     Announced,
+    /// A packet too short for its header, or a message that is not one packet: skipped and counted.
+    /// [`Layout::guess`] may know what it is.
+    Nonsense(&'a [u8]),
 }
 
 /// The gate's side of one client connection.
@@ -88,7 +91,18 @@ impl ServerConn {
     /// Returns false, and appends nothing, if the client would not understand it or does not wait:
     /// it did not announce status replies, `seq` is 0, or the layout has no such field.
     pub fn status(&self, route: RouteId, seq: i32, reply: &StatusReply<'_>, out: &mut Out) -> bool {
-        let layout = &self.base.settings.layout;
+        self.status_in(&self.base.settings.layout, (route, seq), reply, out)
+    }
+
+    /// As [`ServerConn::status`], in a layout that the client seems to use: to be told in the
+    /// configured one that it is the wrong one would not help it.
+    pub fn status_in(
+        &self,
+        layout: &Layout,
+        (route, seq): (RouteId, i32),
+        reply: &StatusReply<'_>,
+        out: &mut Out,
+    ) -> bool {
         let understood = self.base.features.has(Features::STATUS) && self.base.closing().is_none();
         if !understood || seq == 0 || layout.seq.is_none() {
             return false;
@@ -186,7 +200,11 @@ impl Machine for ServerConn {
         input: &mut &'a [u8],
         out: &mut Out,
     ) -> Result<Option<ServerEvent<'a>>, CloseReason> {
-        while let Some(packet) = self.base.take(now, input)? {
+        while let Some(taken) = self.base.take(now, input)? {
+            let packet = match taken {
+                Taken::Packet(packet) => packet,
+                Taken::Nonsense(raw) => return Ok(Some(ServerEvent::Nonsense(raw))),
+            };
             if let Some(event) = self.packet(now, packet, out)? {
                 return Ok(Some(event));
             }
@@ -201,7 +219,8 @@ impl Machine for ServerConn {
         out: &mut Out,
     ) -> Result<Option<ServerEvent<'a>>, CloseReason> {
         match self.base.take_message(now, message)? {
-            Some(packet) => self.packet(now, packet, out),
+            Some(Taken::Packet(packet)) => self.packet(now, packet, out),
+            Some(Taken::Nonsense(raw)) => Ok(Some(ServerEvent::Nonsense(raw))),
             None => Ok(None),
         }
     }

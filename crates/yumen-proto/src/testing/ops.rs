@@ -157,7 +157,7 @@ impl Play {
                 ClientEvent::Message(data) => downs.arrive(data.body),
                 ClientEvent::Status { .. } => assert!(machine.features().has(Features::STATUS)),
                 ClientEvent::Closing(_) => assert!(machine.features().has(Features::CLOSE)),
-                ClientEvent::Announced(_) => {}
+                ClientEvent::Announced(_) | ClientEvent::Nonsense(_) => {}
             }
             Taken::Yes
         });

@@ -71,7 +71,9 @@ impl Pair {
             match event {
                 ClientEvent::Message(data) => answered.push(data.seq),
                 ClientEvent::Closing(closing) => *notice = Some(closing.reason),
-                ClientEvent::Announced(_) | ClientEvent::Status { .. } => {}
+                ClientEvent::Announced(_)
+                | ClientEvent::Status { .. }
+                | ClientEvent::Nonsense(_) => {}
             }
             Taken::Yes
         });

@@ -55,6 +55,7 @@ fn try_feed(
         routes.push(match event {
             ServerEvent::Message(data) => data.route.0,
             ServerEvent::Announced => -1,
+            ServerEvent::Nonsense(_) => -2,
         });
     }
     Ok(routes)
@@ -378,7 +379,8 @@ fn a_message_is_exactly_one_packet_or_counted() {
     let event = conn.message(at(now, 1000), &whole, &mut out).unwrap();
     assert!(matches!(event, Some(ServerEvent::Message(data)) if data.raw == whole));
     for bad in [&two[..], &whole[..6], &whole[..3], &[0xFF; 12]] {
-        assert_eq!(conn.message(at(now, 2000), bad, &mut out), Ok(None));
+        let shown = Ok(Some(ServerEvent::Nonsense(bad)));
+        assert_eq!(conn.message(at(now, 2000), bad, &mut out), shown);
     }
     assert_eq!(conn.skipped(), 4);
     assert_eq!(conn.message(at(now, 3000), &[], &mut out), Ok(None));
@@ -403,7 +405,7 @@ fn a_message_over_the_limit_closes() {
 fn a_packet_too_short_for_its_header_is_counted_and_skipped() {
     let (mut conn, mut out, now) = conn(Settings::default());
     let wire = [&[0, 0, 0, 2, 0, 1][..], &message(8)].concat();
-    assert_eq!(feed(&mut conn, now, &wire, &mut out), [8]);
+    assert_eq!(feed(&mut conn, now, &wire, &mut out), [-2, 8]);
     assert_eq!(conn.skipped(), 1);
 }
 

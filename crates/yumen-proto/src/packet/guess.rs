@@ -1,0 +1,217 @@
+//! What bytes seem to be that make no sense in the configured layout.
+//!
+//! Nothing on the wire tells a packet's layout, so two ends that are configured differently talk
+//! past each other without an error. Here one packet is read in every other layout, and the one in
+//! which it makes most sense wins. It is a guess, for a log line and a status; never called for
+//! packets that were understood. Pure; costs at most 24 looks at one packet.
+
+use super::{ByteOrder, CONTROL, Layout, SIZE_LEN, Width};
+use crate::id::RouteId;
+use std::fmt;
+
+/// What bytes seem to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Guess {
+    /// A packet of another layout, with the route and sequence number that it has there.
+    Layout {
+        /// The configured layout with the byte order and the widths that fit.
+        layout: Layout,
+        /// The route, unless the packet has none, as a heartbeat.
+        route: Option<RouteId>,
+        /// The sequence number; 0 without one.
+        seq: i32,
+    },
+    /// A request of HTTP, and so perhaps of WebSocket.
+    Http,
+    /// The beginning of a TLS handshake.
+    Tls,
+}
+
+/// Names the settings that differ in due's files.
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout { layout, .. } => Keys(layout).fmt(f),
+            Self::Http => f.write_str("HTTP or WebSocket"),
+            Self::Tls => f.write_str("TLS"),
+        }
+    }
+}
+
+/// A layout by the keys of the settings it comes from, as in `packet.routeBytes = 2`.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a>(pub &'a Layout);
+
+impl fmt::Display for Keys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = match self.0.order {
+            ByteOrder::Big => "big",
+            ByteOrder::Little => "little",
+        };
+        let (route, seq) = (self.0.route.bytes(), self.0.seq.map_or(0, Width::bytes));
+        write!(
+            f,
+            "packet.byteOrder = {order}, packet.routeBytes = {route}, packet.seqBytes = {seq}"
+        )
+    }
+}
+
+const HTTP: [&[u8; 4]; 6] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN"];
+const TLS: [u8; 2] = [0x16, 3];
+/// Sequence numbers of a client that has not spoken for long.
+const SEQ_MAX: i32 = 4096;
+
+/// What it takes off the sense of a packet that nobody serves its route.
+const UNSERVED: u32 = 3;
+
+impl Layout {
+    /// What `bytes`, which begin where a packet should, seem to be; `None` if nothing fits.
+    /// `is_route` tells which routes there are.
+    pub fn guess(&self, bytes: &[u8], is_route: impl Fn(RouteId) -> bool) -> Option<Guess> {
+        let start = bytes.first_chunk::<SIZE_LEN>()?;
+        if HTTP.contains(&start) {
+            return Some(Guess::Http);
+        }
+        if start.starts_with(&TLS) {
+            return Some(Guess::Tls);
+        }
+        let all = [ByteOrder::Big, ByteOrder::Little].into_iter().flat_map(|order| self.all(order));
+        let others = all.filter(|layout| !layout.reads_as(self));
+        let likely = others.filter_map(|layout| layout.likely(self, bytes, &is_route));
+        let (score, guess) = likely.max_by_key(|(score, _)| *score)?;
+        // It may be what it says: a message for a route that nobody serves.
+        let as_it_is = self.likely(self, bytes, |_| true).map_or(0, |(score, _)| score);
+        (score >= as_it_is.saturating_sub(UNSERVED)).then_some(guess)
+    }
+
+    /// This layout with that order and every width.
+    fn all(&self, order: ByteOrder) -> impl Iterator<Item = Self> + use<> {
+        let (layout, widths) = (*self, [Width::One, Width::Two, Width::Four]);
+        widths.into_iter().flat_map(move |route| {
+            let seqs = [None, Some(Width::One), Some(Width::Two), Some(Width::Four)];
+            seqs.into_iter().map(move |seq| Self { order, route, seq, ..layout })
+        })
+    }
+
+    fn reads_as(&self, other: &Self) -> bool {
+        (self.order, self.route, self.seq) == (other.order, other.route, other.seq)
+    }
+
+    /// How much sense the packet makes in this layout, if any.
+    fn likely(
+        self,
+        configured: &Self,
+        bytes: &[u8],
+        is_route: impl Fn(RouteId) -> bool,
+    ) -> Option<(u32, Guess)> {
+        let len = self.packet_len(bytes).ok()??;
+        let packet = bytes.get(SIZE_LEN..len.min(bytes.len()))?;
+        let (header, mut body) = packet.split_first()?;
+        if header & CONTROL != 0 {
+            // It has no widths: only an order can be told from it.
+            let widths = (self.route, self.seq) == (configured.route, configured.seq);
+            let only_order = widths && self.order != configured.order;
+            return only_order.then_some((1, Guess::Layout { layout: self, route: None, seq: 0 }));
+        }
+        let route = self.route.take(self.order, &mut body).map(RouteId)?;
+        let seq = match self.seq {
+            Some(width) => width.take(self.order, &mut body)?,
+            None => 0,
+        };
+        if !is_route(route) || !(0..=SEQ_MAX).contains(&seq) {
+            return None;
+        }
+        let as_json = body.first().is_none_or(|first| matches!(first, b'{' | b'['));
+        // A number of 0 may as well be half of a wider field.
+        let (numbered, plain) = (seq > 0, self.seq.is_none());
+        let even = self.seq == Some(self.route);
+        let score = [(numbered, 4), (plain, 2), (as_json, 6), (even, 1)];
+        let score = score.into_iter().filter(|(met, _)| *met).map(|(_, points)| points).sum();
+        Some((score, Guess::Layout { layout: self, route: Some(route), seq }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layouts() -> Vec<Layout> {
+        let layout = Layout::default();
+        [ByteOrder::Big, ByteOrder::Little].into_iter().flat_map(|o| layout.all(o)).collect()
+    }
+
+    fn packet(layout: &Layout, seq: i32, body: &[u8]) -> Vec<u8> {
+        let mut packet = Vec::new();
+        layout.encode_data(RouteId(101), seq, body, &mut packet).unwrap();
+        packet
+    }
+
+    /// Whether the gate would look for a reason: the packet is not a message for a known route.
+    fn puzzles(gate: &Layout, packet: &[u8]) -> bool {
+        !matches!(gate.decode(&mut &packet[..]),
+            Ok(Some(super::super::Packet::Data(data))) if data.route == RouteId(101))
+    }
+
+    #[test]
+    fn every_layout_is_named_by_a_gate_of_every_other() {
+        let (mut named, mut puzzled) = (0, 0);
+        for gate in layouts() {
+            for client in layouts() {
+                for seq in [1, 7, 100] {
+                    let packet = packet(&client, seq, br#"{"name":"Ann"}"#);
+                    if !puzzles(&gate, &packet) {
+                        continue;
+                    }
+                    puzzled += 1;
+                    let guess = gate.guess(&packet, |route| route == RouteId(101));
+                    let Some(Guess::Layout { layout, route, .. }) = guess else {
+                        panic!("{gate:?} {client:?} {seq}: {guess:?}")
+                    };
+                    // Of one byte neither order is wrong, but that of the size field is.
+                    assert_eq!(layout, client, "{gate:?} {seq}");
+                    assert_eq!(route, Some(RouteId(101)));
+                    named += 1;
+                }
+            }
+        }
+        assert!(puzzled > 1000 && named == puzzled, "{named} of {puzzled}");
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_is_named_by_its_sequence_number() {
+        let wide = Layout { route: Width::Four, seq: Some(Width::Four), ..Layout::default() };
+        let packet = packet(&wide, 3, &[0x0a, 3, b'A', b'n', b'n']);
+        let guess = Layout::default().guess(&packet, |route| route == RouteId(101));
+        let right = Guess::Layout { layout: wide, route: Some(RouteId(101)), seq: 3 };
+        assert_eq!(guess, Some(right));
+        assert_eq!(
+            right.to_string(),
+            "packet.byteOrder = big, packet.routeBytes = 4, packet.seqBytes = 4"
+        );
+    }
+
+    #[test]
+    fn the_heartbeat_of_the_other_order_and_other_protocols_are_named() {
+        let gate = Layout::default();
+        let little = Layout { order: ByteOrder::Little, ..gate };
+        let guess = gate.guess(&[1, 0, 0, 0, 0x80], |_| false);
+        assert_eq!(guess, Some(Guess::Layout { layout: little, route: None, seq: 0 }));
+        assert_eq!(gate.guess(b"GET / HTTP/1.1\r\n", |_| true), Some(Guess::Http));
+        assert_eq!(gate.guess(&[0x16, 3, 1, 2, 0], |_| true), Some(Guess::Tls));
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_not_guessed() {
+        let gate = Layout::default();
+        for bytes in [&[][..], &[0, 0], &[0xff; 40], &[0, 0, 0, 0], &[0, 0, 0, 1, 0x80]] {
+            assert_eq!(gate.guess(bytes, |_| true), None, "{bytes:?}");
+        }
+        let unknown = packet(&gate, 1, b"{}");
+        assert_eq!(gate.guess(&unknown, |_| false), None, "no route fits");
+        // In one byte each this would be route 1 with the number 44, and a body of nonsense.
+        let mut plausible = Vec::new();
+        gate.encode_data(RouteId(300), 1, b"{}", &mut plausible).unwrap();
+        assert_eq!(gate.guess(&plausible, |route| route == RouteId(1)), None);
+    }
+}
