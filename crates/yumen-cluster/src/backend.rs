@@ -32,6 +32,15 @@ impl Backend {
         Self { runtime: None, room: semaphore(REQUESTS_MAX), line: semaphore(WAITING_MAX) }
     }
 
+    /// Requests that are under way, and that wait for their turn, each with its bound.
+    pub(crate) fn load(&self) -> [(&'static str, usize, usize); 2] {
+        let used = |max: usize, all: &Semaphore| max.saturating_sub(all.available_permits());
+        [
+            ("in_flight", used(REQUESTS_MAX, &self.room), REQUESTS_MAX),
+            ("waiting", used(WAITING_MAX, &self.line), WAITING_MAX),
+        ]
+    }
+
     /// Runs `request`, when it is its turn, and waits for its result. Dropping the future does not stop
     /// a request that has begun.
     ///

@@ -2,6 +2,7 @@
 //!
 //! A plain value that is passed in; there are no globals, so several clusters fit into one test.
 
+use crate::stores::{Counted, StoreCounts};
 use std::{fmt, sync::Arc};
 use yumen_core::{
     locator::Locator,
@@ -16,6 +17,7 @@ pub struct Cluster {
     registry: Arc<dyn Registry>,
     locator: Arc<dyn Locator>,
     board: Switchboard,
+    counts: Arc<StoreCounts>,
 }
 
 impl fmt::Debug for Cluster {
@@ -32,11 +34,18 @@ impl Cluster {
 
     /// A cluster whose instances find each other through `registry` and users through `locator`.
     pub fn new(registry: impl Registry, locator: impl Locator) -> Self {
+        let counts = Arc::<StoreCounts>::default();
         Self {
-            registry: Arc::new(registry),
-            locator: Arc::new(locator),
+            registry: Arc::new(Counted { store: registry, counts: Arc::clone(&counts) }),
+            locator: Arc::new(Counted { store: locator, counts: Arc::clone(&counts) }),
             board: Switchboard::default(),
+            counts,
         }
+    }
+
+    /// What became of every request to registry and locator.
+    pub(crate) fn counts(&self) -> &StoreCounts {
+        &self.counts
     }
 
     /// Who is there.

@@ -28,11 +28,13 @@ pub use reference::{names, reference};
 
 use crate::{
     app::{Control, InstanceState, InstanceStatus, Phase},
+    backend::Backend,
     gate::GateHandle,
     node::NodeHandle,
 };
 pub(crate) use page::{Page, Whose};
 use std::{
+    collections::BTreeMap,
     pin::Pin,
     time::{Duration, Instant},
 };
@@ -99,9 +101,43 @@ pub(crate) async fn render_with(control: &Control, more: impl FnOnce(&mut Page<'
         all.iter().any(|instance| instance.id == *id && serves(instance.state))
     };
     instances(&mut page, (&control.gates(), &control.nodes()), is_there).await;
+    services(&mut page, control);
     process::process(&mut page);
     more(&mut page);
     page.finish()
+}
+
+/// What the process does for all its instances.
+fn services(page: &mut Page<'_>, control: &Control) {
+    let whose = Whose(&[]);
+    let mut stores = BTreeMap::<_, (u64, u64)>::new();
+    for (store, operation, ok, failed) in
+        control.clusters().iter().flat_map(|cluster| cluster.counts().read())
+    {
+        let sum = stores.entry((store, operation)).or_default();
+        *sum = (sum.0.saturating_add(ok), sum.1.saturating_add(failed));
+    }
+    for ((store, operation), (ok, failed)) in stores {
+        for (outcome, count) in [("ok", ok), ("failed", failed)] {
+            page.sample(&family::STORE_REQUESTS, whose, &[store, operation, outcome], count);
+        }
+    }
+    for (state, count, max) in control.backend().into_iter().flat_map(Backend::load) {
+        page.sample(&family::BACKEND, whose, &[state], wide(count));
+        page.sample(&family::BACKEND_LIMIT, whose, &[state], wide(max));
+    }
+    let [applied, failed] = control.reloads();
+    for (outcome, count) in [("applied", applied), ("failed", failed)] {
+        page.sample(&family::RELOADS, whose, &[outcome], count);
+    }
+    let Some(logs) = control.logs() else { return };
+    let lines = [("written", logs.written()), ("dropped", logs.dropped()), ("lost", logs.lost())];
+    for (outcome, count) in lines {
+        page.sample(&family::LOG_LINES, whose, &[outcome], count);
+    }
+    page.sample(&family::LOG_QUEUE, whose, &[], wide(logs.queue_bytes()));
+    let max = control.settings().yumen.log.queue_bytes;
+    page.sample(&family::LOG_QUEUE_LIMIT, whose, &[], max.0);
 }
 
 /// What the timer of an instance's thread shows, which needs no answer of the instance.

@@ -4,7 +4,8 @@
 //! instance: what it tells is what instances and the app have written down.
 
 use crate::{
-    cluster::Cluster, gate::GateHandle, instance::Progress, node::NodeHandle, pulse::Pulse,
+    backend::Backend, cluster::Cluster, gate::GateHandle, instance::Progress, node::NodeHandle,
+    pulse::Pulse,
 };
 #[cfg(feature = "admin")]
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -221,6 +222,9 @@ struct Shared {
     logs: OnceLock<Logs>,
     #[cfg(feature = "admin")]
     admin: OnceLock<SocketAddr>,
+    backend: OnceLock<Backend>,
+    /// Changes of the settings' files that were applied, and that failed.
+    reloads: [AtomicU64; 2],
 }
 
 #[derive(Debug, Default)]
@@ -242,6 +246,8 @@ impl Default for Control {
             logs: OnceLock::new(),
             #[cfg(feature = "admin")]
             admin: OnceLock::new(),
+            backend: OnceLock::new(),
+            reloads: [AtomicU64::new(0), AtomicU64::new(0)],
         }))
     }
 }
@@ -313,6 +319,25 @@ impl Control {
     #[cfg(feature = "admin")]
     pub(crate) fn set_admin(&self, addr: SocketAddr) {
         let _only_once = self.0.admin.set(addr);
+    }
+
+    /// How requests to plug-ins are run, once the app runs.
+    pub(crate) fn backend(&self) -> Option<&Backend> {
+        self.0.backend.get()
+    }
+
+    pub(super) fn set_backend(&self, backend: &Backend) {
+        let _an_app_runs_once = self.0.backend.set(backend.clone());
+    }
+
+    /// Changes of the settings' files: how many were applied, and how many failed.
+    pub(crate) fn reloads(&self) -> [u64; 2] {
+        self.0.reloads.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn count_reload(&self, applied: bool) {
+        let [good, bad] = &self.0.reloads;
+        (if applied { good } else { bad }).fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn set_logs(&self, logs: Logs) {

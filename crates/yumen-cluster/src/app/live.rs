@@ -18,6 +18,7 @@ pub(super) async fn follow(watcher: Watcher, control: Control) {
                 if let Some(Err(error)) = control.logs().map(|logs| logs.reload(&*settings)) {
                     tracing::warn!("the log stays as it was: {error}");
                 }
+                control.count_reload(true);
                 control.set_settings(settings);
                 for change in changes {
                     match change.standing {
@@ -31,6 +32,7 @@ pub(super) async fn follow(watcher: Watcher, control: Control) {
                 }
             }
             Event::Broken { errors } => {
+                control.count_reload(false);
                 tracing::error!(
                     "the settings cannot be used, so the last good ones stay:\n{errors}"
                 );

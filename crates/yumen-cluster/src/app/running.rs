@@ -62,11 +62,13 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn new(control: Control, workers: Option<Workers>) -> Self {
         // A report of each instance fits, so that one that ends never waits.
+        let backend = Backend::on(Handle::current());
+        control.set_backend(&backend);
         let (reports, ended) = mpsc::channel(control.entries().len().max(1));
         Self {
             control,
             workers,
-            backend: Backend::on(Handle::current()),
+            backend,
             live: Vec::new(),
             threads: Vec::new(),
             reports,

@@ -213,14 +213,17 @@ families! {
         PHASE = "yumen_app_phase" Gauge ["phase"];
         /// Requests to the registry and the locator, by what became of them.
         STORE_REQUESTS = "yumen_store_requests_total" Counter ["store", "operation", "outcome"];
-        /// How long they took.
-        STORE_TIMES = "yumen_store_request_seconds" Histogram ["store"];
         /// Requests to plug-ins under way (`in_flight`), and those that wait for their turn.
         BACKEND = "yumen_backend_requests" Gauge ["state"];
         /// Most requests of either sort.
         BACKEND_LIMIT = "yumen_backend_requests_limit" Gauge ["state"];
-        /// Lines of the log: `written`, and `dropped` because its queue was full.
+        /// Lines of the log: `written`, `dropped` because its queue was full, or `lost` because a file or
+        /// the console did not take them.
         LOG_LINES = "yumen_log_lines_total" Counter ["outcome"];
+        /// Bytes of lines that wait to be written.
+        LOG_QUEUE = "yumen_log_queue_bytes" Gauge [];
+        /// Most bytes that may wait.
+        LOG_QUEUE_LIMIT = "yumen_log_queue_limit_bytes" Gauge [];
         /// Changes of the settings' files: `applied`, or `failed` because a file was wrong.
         RELOADS = "yumen_settings_reloads_total" Counter ["outcome"];
         /// Requests to the admin that were refused before they were looked at: for want of a right

@@ -76,6 +76,14 @@ fn an_app_shows_its_listeners_threads_and_phases() {
     assert_eq!((refused("listener"), refused("address")), (1.0, 0.0));
     let echoes = page.matching("yumen_node_messages_total", &[("route", "1")]);
     assert_eq!(echoes.map(|(_, count)| count).sum::<f64>(), 1.0, "by either instance");
+    let store = |operation, outcome| {
+        let labels = [("operation", operation), ("outcome", outcome)];
+        page.value("yumen_store_requests_total", &labels)
+    };
+    assert_eq!((store("open", "ok"), store("open", "failed")), (3.0, 0.0), "one life each");
+    assert!(store("join", "ok") >= 3.0);
+    assert_eq!(page.value("yumen_backend_requests_limit", &[("state", "in_flight")]), 4096.0);
+    assert_eq!(page.value("yumen_settings_reloads_total", &[("outcome", "failed")]), 0.0);
     assert!(page.value("yumen_process_open_fds", &[]) > 5.0);
     assert!(page.families.len() > 50, "{:?}", page.families);
     assert!(page.label_names().all(|(_, labels)| !labels.contains(&"region")));
