@@ -22,6 +22,7 @@ pub(crate) enum ConfigCommand {
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Print the reference: every key, its form, default and range, in Markdown.
+    #[command(after_help = REFERENCE_EXAMPLES)]
     Reference(ReferenceArgs),
 }
 
@@ -44,6 +45,11 @@ Examples:
 
 Environment and flags are left out: what is checked is what is in the directory.
 Exit code: 0 without problems (notes do not count), 1 with problems, 2 if DIR cannot be read.";
+
+const REFERENCE_EXAMPLES: &str = "\
+Examples:
+  yumen config reference > settings.md
+  yumen config reference --toml > etc/etc.toml    a file to start from, with every default";
 
 /// Options of `config explain`.
 #[derive(Debug, Args)]

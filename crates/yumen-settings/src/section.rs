@@ -142,13 +142,34 @@ impl Reader<'_> {
                 self.note(key, node, key.standing.text());
             }
         }
-        let Some(root) = tree.get("etc").and_then(Node::table) else { return };
+        let etc = tree.get("etc");
+        if !etc.is_some_and(|etc| matches!(etc.origin, Origin::File(_))) {
+            self.misnamed();
+        }
+        let Some(root) = etc.and_then(Node::table) else { return };
         for (name, node) in root {
             let path = format!("etc.{name}");
             if self.keys.iter().any(|key| below(key.name, &path)) {
                 self.unknown(&path, node);
             } else {
                 self.strange(name, node);
+            }
+        }
+    }
+
+    /// Without a file `etc`, notes another one that holds what is read from there only.
+    fn misnamed(&mut self) {
+        for (stem, node) in self.tree.files().filter(|(stem, _)| *stem != "etc") {
+            // A lone `mode` or `pid` is anybody's.
+            let ours = |key: &&Key| key.path().contains('.') && node.get(key.path()).is_some();
+            let ours = self.keys.iter().find(ours);
+            if let Some(key) = ours {
+                let what = format!(
+                    "left to the program: keys of Yumen's, as {}, are read from the file named etc and \
+                     not from {stem}",
+                    key.path()
+                );
+                self.notes.push(Note::new(Some(node.origin.clone()), "", what));
             }
         }
     }

@@ -53,6 +53,19 @@ fn what_has_no_effect_is_listed_with_its_reason() {
 }
 
 #[test]
+fn a_file_of_ours_under_another_name_is_noted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("config.toml"), "[packet]\nseqBytes = 4").expect("written");
+    std::fs::write(dir.path().join("game.toml"), "mode = 'x'\n[shop]\nprice = 4").expect("written");
+    let loader = Loader::new().dir(dir.path()).env([("DUE_MODE", "test")]);
+    let notes = loader.load().expect("accepted").notes;
+    let [note] = notes.as_slice() else { panic!("{notes:?}") };
+    let said = note.to_string();
+    assert!(said.contains("config.toml: ") && said.contains("packet.seqBytes"), "{said}");
+    assert!(said.ends_with("are read from the file named etc and not from config"), "{said}");
+}
+
+#[test]
 fn w45_a_slip_in_any_file_is_refused_with_file_and_key() {
     let dir = tempfile::tempdir().expect("a directory");
     for entry in std::fs::read_dir(project()).expect("there") {
