@@ -19,6 +19,7 @@ use notify::{
 };
 use paths::Paths;
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -56,7 +57,18 @@ impl Watcher {
     pub fn changes(&self) -> Changes {
         let mut states = self.states.clone();
         let State { settings, broken, .. } = states.borrow_and_update().clone();
-        Changes { states, seen: settings, is_broken: broken.is_some(), next: None }
+        let news = VecDeque::new();
+        Changes { states, seen: settings, is_broken: broken.is_some(), news }
+    }
+
+    /// As [`changes`](Self::changes), for whoever goes by `settings` that were read before: the first
+    /// event has what differs from these, if anything does.
+    pub fn changes_since(&self, settings: Arc<Settings>) -> Changes {
+        let news = VecDeque::new();
+        let states = self.states.clone();
+        let mut changes = Changes { states, seen: settings, is_broken: false, news };
+        changes.look();
+        changes
     }
 
     /// Why files are read every two seconds, if the system does not tell of changes.
@@ -107,7 +119,8 @@ pub struct Changes {
     states: watch::Receiver<State>,
     seen: Arc<Settings>,
     is_broken: bool,
-    next: Option<Event>,
+    /// At most two: other settings, and that there are newer ones which are broken.
+    news: VecDeque<Event>,
 }
 
 impl Changes {
@@ -119,31 +132,28 @@ impl Changes {
     /// Waits for the next event. `None` when the watcher is gone. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.next.take() {
+            if let Some(event) = self.news.pop_front() {
                 return Some(event);
             }
             self.states.changed().await.ok()?;
-            if let Some(event) = self.first() {
-                return Some(event);
-            }
+            self.look();
         }
     }
 
-    /// Compares the state with what was seen. Both settings and their being broken may be news.
-    fn first(&mut self) -> Option<Event> {
+    /// Compares the state with what was seen.
+    fn look(&mut self) {
         let State { settings, broken, .. } = self.states.borrow_and_update().clone();
         let changes = self.seen.changed(&settings);
-        let changed =
-            (!changes.is_empty()).then(|| Event::Changed { settings: settings.clone(), changes });
+        let has_changed = !changes.is_empty();
+        if has_changed {
+            self.news.push_back(Event::Changed { settings: Arc::clone(&settings), changes });
+        }
         self.seen = settings;
         let was_broken = std::mem::replace(&mut self.is_broken, broken.is_some());
-        match (changed, broken) {
-            (Some(changed), broken) => {
-                self.next = broken.map(|errors| Event::Broken { errors });
-                Some(changed)
-            }
-            (None, Some(errors)) => Some(Event::Broken { errors }),
-            (None, None) => was_broken.then_some(Event::Repaired),
+        match broken {
+            Some(errors) => self.news.push_back(Event::Broken { errors }),
+            None if was_broken && !has_changed => self.news.push_back(Event::Repaired),
+            None => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Files that cannot be used change nothing: the last good settings stay.
 
-use super::control::Control;
+use super::control::{Control, Phase};
 use yumen_settings::{Event, Standing, Watcher};
 
 /// Follows the files for ever.
@@ -11,7 +11,11 @@ pub(super) async fn follow(watcher: Watcher, control: Control) {
     if let Some(note) = watcher.note() {
         tracing::warn!("{note}");
     }
-    let mut changes = watcher.changes();
+    // The program was built with these, and its instances follow what comes after their start.
+    let built_with = control.settings();
+    let mut phase = control.phases();
+    while phase.current() == Phase::Starting && phase.changed().await {}
+    let mut changes = watcher.changes_since(built_with);
     while let Some(event) = changes.next().await {
         match event {
             Event::Changed { settings, changes } => {

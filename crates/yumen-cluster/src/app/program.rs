@@ -167,7 +167,7 @@ fn start(
         signals.at_exit(move || pid::remove(&path));
     }
     let mut app = match catch_unwind(AssertUnwindSafe(|| build(&settings))) {
-        Ok(Ok(app)) => app.follow(watcher).logs(logs.clone()).banner(),
+        Ok(Ok(app)) => app.follow(watcher).settings(&settings).logs(logs.clone()).banner(),
         Ok(Err(error)) => return Err(Failure::NotStarted(error.to_string())),
         Err(_) => {
             let why = "the code that builds the app panicked";

@@ -30,6 +30,7 @@ mod places;
 mod rig;
 mod routing;
 mod sessions;
+mod settings;
 mod slow;
 mod stop;
 mod stream;

@@ -274,6 +274,21 @@ fn who_looks_late_sees_the_sum_of_the_changes() {
 }
 
 #[test]
+fn who_goes_by_older_settings_hears_of_both_news_since_then() {
+    let mut watched = Watched::simple();
+    let older = watched.watcher.settings();
+    write(watched.path("etc/etc.toml"), "max = 2");
+    watched.until_max(Some(2));
+    write(watched.path("etc/etc.toml"), "max =");
+    watched.until_broken();
+    let runtime = runtime::Builder::new_current_thread().build().unwrap();
+    let mut late = watched.watcher.changes_since(older);
+    let first = runtime.block_on(late.next());
+    assert!(matches!(first, Some(Event::Changed { settings, .. }) if max(&settings) == Some(2)));
+    assert!(matches!(runtime.block_on(late.next()), Some(Event::Broken { .. })));
+}
+
+#[test]
 fn the_thread_ends_with_its_watcher() {
     for poll in [None, Some(Duration::from_secs(3600))] {
         let watched = Watched::by(
