@@ -74,6 +74,10 @@ pub(crate) struct Counted<S> {
 }
 
 impl<R: Registry> Registry for Counted<R> {
+    fn name(&self) -> &str {
+        self.store.name()
+    }
+
     fn join<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
         self.counts.join.count(self.store.join(instance))
     }
@@ -92,6 +96,10 @@ impl<R: Registry> Registry for Counted<R> {
 }
 
 impl<L: Locator> Locator for Counted<L> {
+    fn name(&self) -> &str {
+        self.store.name()
+    }
+
     fn open<'a>(
         &'a self,
         instance: &'a InstanceId,
