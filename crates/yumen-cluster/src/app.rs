@@ -412,7 +412,9 @@ impl App {
                 if let Some(cards) = banner {
                     ways::show(&cards, control.logs().as_ref());
                 }
-                serve(&mut running, &ways, stop).await
+                // To the end of the stop: a thread may get stuck in that too.
+                following.spawn(watchdog::watch(control.clone(), *ways.stall_warn.value()));
+                serve(&mut running, stop).await
             }
         };
         if let Err(error) = &result {
@@ -475,18 +477,11 @@ impl App {
 }
 
 /// Serves until `stop` resolves or something fails.
-async fn serve(
-    running: &mut Running,
-    ways: &Ways,
-    stop: impl Future<Output = ()>,
-) -> Result<(), AppError> {
-    let watchdog = watchdog::watch(running.control.clone(), *ways.stall_warn.value());
-    let watchdog = pin!(watchdog);
+async fn serve(running: &mut Running, stop: impl Future<Output = ()>) -> Result<(), AppError> {
     tokio::select! {
         biased;
         failed = running.failed() => failed,
         () = stop => Ok(()),
-        () = watchdog => Ok(()),
     }
 }
 

@@ -5,10 +5,13 @@ use crate::{
     game::{self, ECHO, SLOW, World},
     rig::{self, Latch, PATIENCE, Rig},
 };
-use std::sync::{Arc, Condvar, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Condvar, Mutex},
+};
 use yumen_cluster::{
     admin::Admin,
-    app::{App, AppError},
+    app::{App, AppError, Control},
     cluster::Cluster,
     node::{Clients, Router, State, on},
     settings::{Loader, Settings},
@@ -132,55 +135,92 @@ fn settings_start_an_admin_or_say_why_they_may_not() {
     rig.stop().unwrap();
 }
 
+/// A gate and a node on one thread, which a message on [`ECHO`] blocks, and so both.
+struct Blocked {
+    rig: Rig,
+    admin: SocketAddr,
+    control: Control,
+    block: Block,
+    _client: rig::Peer,
+}
+
+impl Blocked {
+    fn start() -> Self {
+        let (cluster, block) = (Cluster::in_process(), Block::default());
+        let state = block.clone();
+        let routes = Router::new().route(
+            ECHO,
+            on(|State(block): State<Block>| async move {
+                block.pass();
+            }),
+        );
+        let node = rig::node(&cluster, "room", routes, move || state.clone()).id("node-1");
+        let gate = rig::gate(&cluster).id("gate-1").build().unwrap();
+        let (addr, bound) = (gate.addresses()[0], Admin::bind("127.0.0.1:0", "").unwrap());
+        let admin = bound.addr();
+        let app = App::default().settings(&stall_max("1s")).pairs(gate, node.build().unwrap());
+        let app = app.admin(bound);
+        let control = app.control();
+        let rig = Rig::start(app);
+        let mut client = rig::Peer::announced(addr);
+        client.send(ECHO, 1, "");
+        block.until_reached();
+        Self { rig, admin, control, block, _client: client }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        exchange(self.admin, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    fn until_ill(&self) -> String {
+        rig::until("it is ill", || {
+            let answer = self.get("/healthz");
+            (answer.status == 503).then(|| answer.refusal().1)
+        })
+    }
+}
+
 #[test]
 fn a_stuck_instance_is_named_and_stops_no_answer() {
-    let (cluster, block) = (Cluster::in_process(), Block::default());
-    let state = block.clone();
-    let routes = Router::new().route(
-        ECHO,
-        on(|State(block): State<Block>| async move {
-            block.pass();
-        }),
-    );
-    let node = rig::node(&cluster, "room", routes, move || state.clone()).id("node-1");
-    let gate = rig::gate(&cluster).id("gate-1").build().unwrap();
-    let (addr, admin) = (gate.addresses()[0], Admin::bind("127.0.0.1:0", "").unwrap());
-    let at = admin.addr();
-    // One thread for both: the blocked handler stops the gate too.
-    let app = App::default().settings(&stall_max("1s")).pairs(gate, node.build().unwrap());
-    let app = app.admin(admin);
-    let rig = Rig::start(app);
-    let mut client = rig::Peer::announced(addr);
-    client.send(ECHO, 1, "");
-    block.until_reached();
-    let get = |path: &str| exchange(at, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-    let json = get("/sessions").json();
+    let blocked = Blocked::start();
+    let json = blocked.get("/sessions").json();
     assert_eq!((&json["total"], &json["silent"]), (&0.into(), &serde_json::json!(["gate-1"])));
     let stalled = rig::until("the watchdog sees it", || {
-        let json = get("/instances").json();
+        let json = blocked.get("/instances").json();
         let gate = json["instances"][0]["local"].clone();
         assert_eq!(gate["connections"], serde_json::Value::Null, "unknown is not 0: {json}");
         gate["stalled_ms"].as_u64()
     });
     assert!(stalled >= 1000, "{stalled}");
-    let ill = rig::until("it is ill", || {
-        Some(get("/healthz")).filter(|answer| answer.status == 503).map(|ill| ill.refusal().1)
-    });
+    let ill = blocked.until_ill();
     assert!(ill.contains("instance gate-1 has been stuck for "), "{ill}");
     assert!(ill.contains("instance node-1 has been stuck for "), "{ill}");
-    assert!(get("/readyz").refusal().1.contains("gate-1"), "and takes no clients");
-    let json = get("/routes").json();
+    assert!(blocked.get("/readyz").refusal().1.contains("gate-1"), "and takes no clients");
+    let json = blocked.get("/routes").json();
     assert_eq!((&json["routes"][0]["id"], &json["silent"][0]), (&1.into(), &"gate-1".into()));
-    let page = get("/metrics").body;
+    let page = blocked.get("/metrics").body;
     let stale = "yumen_instance_stale{service=\"gate\",instance=\"gate-1\",kind=\"gate\"} 1";
     assert!(page.lines().any(|line| line == stale), "{page}");
-    block.open();
+    blocked.block.open();
     rig::until("it runs again", || {
-        let json = get("/instances").json();
+        let json = blocked.get("/instances").json();
         json["instances"][0]["local"]["stalled_ms"].is_null().then_some(())
     });
-    assert_eq!((get("/healthz").status, get("/readyz").status), (200, 200));
-    rig.stop().unwrap();
+    assert_eq!((blocked.get("/healthz").status, blocked.get("/readyz").status), (200, 200));
+    blocked.rig.stop().unwrap();
+}
+
+#[test]
+fn an_instance_that_gets_stuck_in_the_drain_is_named() {
+    let mut blocked = Blocked::start();
+    blocked.control.drain();
+    rig::until("it drains", || {
+        let answer = blocked.get("/readyz");
+        (answer.status == 503).then(|| assert_eq!(answer.refusal().1, "draining"))
+    });
+    assert!(blocked.until_ill().contains("instance gate-1 has been stuck for "));
+    blocked.block.open();
+    blocked.rig.wait().unwrap();
 }
 
 #[test]
