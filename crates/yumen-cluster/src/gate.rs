@@ -8,6 +8,7 @@ mod balance;
 mod bind;
 pub(crate) mod census;
 mod decide;
+mod doors;
 mod find;
 mod forward;
 mod hall;
@@ -301,7 +302,10 @@ fn finish(
     let limits = gate.listens.iter().zip(&doorways);
     let limits = limits.map(|(listen, door)| listen.limits(door.limiter.clone())).collect();
     let Decided { id, instances, .. } = gate;
+    let counts = Arc::new(Counts::new(doorways.len()));
     let plan = Arc::new(Plan {
+        counts: Arc::clone(&counts),
+        told: doors::Told::default(),
         name: gate.name,
         metadata: gate.metadata,
         listens: gate.listens.into_iter().map(|listen| listen.plan).collect(),
@@ -329,7 +333,6 @@ fn finish(
             }),
         });
     }
-    let counts = Arc::new(Counts::new(doorways.len()));
     let ids = members.iter().map(|member| member.id.clone()).collect();
     let handle = GateHandle { name, ids, addresses, inboxes, counts: Arc::clone(&counts) };
     Gate { cluster, members, doorways, counts, handle }

@@ -23,7 +23,7 @@ pub enum ConnectError {
         why: &'static str,
     },
     /// Nobody listens there, or the host does not resolve.
-    #[error("cannot connect to {address}: {source}")]
+    #[error("cannot connect to {address}: {source}{}", advice(source))]
     Dial {
         /// As it was given.
         address: String,
@@ -46,6 +46,20 @@ pub enum ConnectError {
         /// Why it ended.
         reason: CloseReason,
     },
+}
+
+/// What to do about an address that nobody answers at.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's own words do for the others")]
+fn advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    match error.kind() {
+        ConnectionRefused => "; nobody listens there: is the gate running, and is this its port?",
+        HostUnreachable | NetworkUnreachable | TimedOut => {
+            "; no answer from there: is the address right, and does a firewall let it through?"
+        }
+        _ if error.raw_os_error().is_none() => "; is the host's name right?",
+        _ => "",
+    }
 }
 
 /// Nothing was sent.
@@ -111,4 +125,21 @@ pub enum RunError {
     /// The system gave no runtime.
     #[error("cannot make a runtime: {0}")]
     Runtime(io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_cannot_connect_is_told_where_and_what_to_look_at() {
+        let dial = |source| ConnectError::Dial { address: "tcp://h:1".to_owned(), source };
+        let refused = dial(io::ErrorKind::ConnectionRefused.into()).to_string();
+        assert!(refused.starts_with("cannot connect to tcp://h:1: "), "{refused}");
+        assert!(refused.contains("is the gate running"), "{refused}");
+        let silent = dial(io::Error::from(io::ErrorKind::TimedOut)).to_string();
+        assert!(silent.contains("firewall"), "{silent}");
+        let unknown = dial(io::Error::other("failed to lookup address information")).to_string();
+        assert!(unknown.contains("is the host's name right"), "{unknown}");
+    }
 }

@@ -109,6 +109,7 @@ impl Service<ServerConn, Session> for Front {
 
     fn on_sweep(&self, now: Now) {
         self.0.shed(now);
+        self.0.report_doors(now);
     }
 }
 

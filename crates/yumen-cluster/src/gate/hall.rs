@@ -82,6 +82,7 @@ pub(super) struct Hall {
     pub(super) upheavals: Cell<u64>,
     /// What the log was told, and when.
     pub(super) said: RefCell<Said>,
+    pub(super) doors_said: Cell<Option<Instant>>,
     /// Users whose logins are under way here, and what other gates have claimed meanwhile.
     pub(super) claims: RefCell<Claims>,
     /// A connection has ended: the acceptor wants to know how many are left.

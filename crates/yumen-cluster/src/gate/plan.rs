@@ -1,8 +1,8 @@
 //! The settings of a gate, checked: shared by all its instances.
 
-use super::balance::Dispatch;
+use super::{balance::Dispatch, doors::Told};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use yumen_net::limit::Limiter;
+use yumen_net::{acceptor::Counts, limit::Limiter};
 use yumen_proto::{conn::Settings, id::RouteId};
 
 /// What happens when a user logs in a second time.
@@ -31,6 +31,9 @@ pub(crate) struct Plan {
     pub(crate) limits: Vec<Limits>,
     pub(crate) buffers_max: usize,
     pub(crate) drain_max: Duration,
+    /// What the listeners have counted, and what of it is in the log.
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) told: Told,
 }
 
 impl Plan {

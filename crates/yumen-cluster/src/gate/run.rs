@@ -83,6 +83,7 @@ pub(super) async fn run(
         rate_max: Cell::new(plan.messages_per_second_max.now),
         upheavals: Cell::new(0),
         said: RefCell::default(),
+        doors_said: Cell::new(None),
         claims: RefCell::default(),
         left: Notify::new(),
         env: env.clone(),
