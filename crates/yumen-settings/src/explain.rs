@@ -62,11 +62,11 @@ impl Settings {
             _ if name.starts_with("etc.") => name.to_owned(),
             _ => format!("etc.{name}"),
         };
-        let below = |key: &Key| {
-            key.name
-                .strip_prefix(&full)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        let inside = |name: &str, table: &str| {
+            name.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
+        // A part of a value, as a label by its name, is explained with the whole.
+        let below = |key: &Key| inside(key.name, &full) || inside(&full, key.name);
         let known: Vec<_> =
             all_keys().iter().filter(|key| below(key)).map(|key| self.explained(key)).collect();
         if !known.is_empty() {
@@ -239,6 +239,7 @@ mod tests {
         let token = one("yumen.admin.token");
         assert_eq!((token.value.as_str(), token.is_set()), ("***", true));
         assert_eq!(one("secretSauce").value, "***");
+        assert_eq!(one("yumen.admin.token.part").value, "***");
         let settings = settings();
         let all = format!("{settings:?}{}", lines(&settings.explain("").unwrap()));
         assert!(!all.contains("hunter2"));

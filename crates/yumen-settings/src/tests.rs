@@ -139,7 +139,7 @@ fn every_problem_is_named_with_file_and_key_and_all_at_once() {
         ("packet.bufferBytes", "is -5; it must be a number of bytes"),
         ("log.level", "did you mean \"info\"?"),
         ("log.terminals", "is [\"consol\"]; it must be a list of console and file"),
-        ("yumen.gate.instances", "is 0; it must be 1 to 1024"),
+        ("yumen.gate.instances", "is 0; it must be 1 to 256"),
         ("network.ws.server.heartbeat", "unknown key; [network.ws.server] has addr, path"),
         ("packet.byteOder", "unknown key; did you mean byteOrder?"),
     ];
@@ -150,6 +150,21 @@ fn every_problem_is_named_with_file_and_key_and_all_at_once() {
         assert!(problem.what.contains(part), "{part}: {problem}");
     }
     assert!(errors.to_string().starts_with("etc/etc.toml: mode: "), "{errors}");
+}
+
+#[test]
+fn what_a_builder_would_refuse_is_refused_in_the_file() {
+    for (line, part) in [
+        ("cluster.node.weight = 1001", "1 to 1000"),
+        ("cluster.node.name = ''", "must not be empty"),
+        ("cluster.gate.id = 'a/b'", "must not have '/'"),
+        ("yumen.node.inboxMax = 4095", "at least 4K"),
+        ("yumen.gate.instances = 257", "1 to 256"),
+    ] {
+        let said = problems(line);
+        assert!(said.len() == 1 && said[0].contains(part), "{said:?}");
+    }
+    assert!(parse("cluster.gate.id = ''").is_ok());
 }
 
 #[test]

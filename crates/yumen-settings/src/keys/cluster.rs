@@ -17,6 +17,24 @@ const CLIENTS: &str = "clients are set up in code";
 const MESH: &str = "there are no mesh instances";
 const FAULT: &str = "due measures it in the wrong unit, so it has none there either (W-07)";
 
+/// Refuses an id that no instance may have; an empty one is a random one.
+fn id(text: &str) -> Result<(), String> {
+    if text.len() > 200 {
+        return Err("it must have at most 200 bytes".to_owned());
+    }
+    let slash = text.contains('/');
+    if slash {
+        Err("it must not have '/', which separates keys in registries".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a name that is none.
+fn name(text: &str) -> Result<(), String> {
+    if text.is_empty() { Err("it must not be empty".to_owned()) } else { Ok(()) }
+}
+
 section! {
     /// What instances are and how they reach each other: `cluster.*`.
     ClusterSettings "etc.cluster" {}
@@ -36,9 +54,9 @@ section! {
     /// Gates: `cluster.gate.*`.
     ClusterGateSettings "etc.cluster.gate" {
         /// Id in the cluster, unique among all instances. Empty: a random one.
-        id "id": String = "", Start;
+        id "id": String = "", Start => check(id);
         /// Name, which several gates may share.
-        name "name": String = "gate", Start;
+        name "name": String = "gate", Start => check(name);
         /// How messages are spread over the nodes that serve a route: `random`, `rr` (one after the
         /// other) or `wrr` (as often as their weights say).
         dispatch "dispatch": String = "random", Start => words(&["random", "rr", "wrr"]);
@@ -70,11 +88,11 @@ section! {
     /// Nodes: `cluster.node.*`.
     ClusterNodeSettings "etc.cluster.node" {
         /// Id in the cluster, unique among all instances. Empty: a random one.
-        id "id": String = "", Start;
+        id "id": String = "", Start => check(id);
         /// Name; nodes of one name share their sticky users.
-        name "name": String = "node", Start;
+        name "name": String = "node", Start => check(name);
         /// Share of the messages where gates dispatch by `wrr`.
-        weight "weight": u32 = 1, Live => range(1, 0xffff_ffff);
+        weight "weight": u32 = 1, Live => range(1, 1_000);
         /// How messages are encoded.
         codec "codec": String = "proto", NoEffect(CODEC) => due(CODEC_DUE);
         /// What the registry's record carries for others to read.

@@ -58,7 +58,7 @@ section! {
     /// Gates: `yumen.gate.*`.
     YumenGateSettings "etc.yumen.gate" {
         /// How many gates this process runs, each on a thread of its own.
-        instances "instances": u16 = 1, Start => range(1, 1024);
+        instances "instances": u16 = 1, Start => range(1, 256);
         /// What happens when a user logs in a second time: the older connection is closed (`kick`), or
         /// stays open without a user (`displace`, as with due), or the newer login is refused
         /// (`refuse`).
@@ -83,7 +83,7 @@ section! {
     /// Nodes: `yumen.node.*`.
     YumenNodeSettings "etc.yumen.node" {
         /// How many nodes this process runs, each on a thread of its own.
-        instances "instances": u16 = 1, Start => range(1, 1024);
+        instances "instances": u16 = 1, Start => range(1, 256);
         /// Most bytes of messages that wait behind a handler of the same connection; then the answer is
         /// that the node is busy.
         held_max "heldMax": Bytes = "1M", Start => least(1);
@@ -92,7 +92,7 @@ section! {
         /// A handler that holds its thread for so long is counted as slow; 0 counts none.
         slow_min "slowMin": Duration = "10ms", Start;
         /// Most bytes of calls from other threads that wait.
-        inbox_max "inboxMax": Bytes = "1M", Start => least(1);
+        inbox_max "inboxMax": Bytes = "1M", Start => least(4096);
         /// Longest time for draining at the end, before what is left is given up.
         drain_max "drainMax": Duration = "30s", Start;
     }
