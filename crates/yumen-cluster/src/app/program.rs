@@ -30,7 +30,7 @@ const HURRY_MAX: Duration = Duration::from_millis(300);
 
 /// What `--help` says, behind the name of the program.
 const HELP: &str = "\
- [--etc DIR] [--mode MODE] [--set KEY=VALUE]...
+[--etc DIR] [--mode MODE] [--set KEY=VALUE]...
 
 Flags:
   --etc DIR        directory of settings (toml, yaml, json, xml), or one such file;
@@ -191,7 +191,7 @@ fn start(
 fn help() -> ExitCode {
     let name = std::env::args_os().next().unwrap_or_else(|| OsString::from("program"));
     let name = Path::new(&name).file_name().unwrap_or(&name).to_string_lossy();
-    let written = write!(io::stdout(), "Usage: {name}{HELP}");
+    let written = write!(io::stdout(), "Usage: {name} {HELP}");
     let _nobody_reads = written.and_then(|()| io::stdout().flush());
     ExitCode::SUCCESS
 }

@@ -407,7 +407,14 @@ fn everything_wrong_with_the_settings_is_said_at_once() {
 fn help_is_shown_and_unknown_flags_are_refused() {
     let ended = Run::start_after(":", &[], &["--help"]).end();
     ended.code(0);
-    ended.in_order(&["Usage: life-", "--etc DIR", "--set KEY=VALUE", "Exit codes:", "128+n"]);
+    ended.in_order(&[
+        "Usage: life-",
+        " [--etc DIR]",
+        "--etc DIR ",
+        "--set KEY=VALUE",
+        "Exit codes:",
+        "128+n",
+    ]);
     let ended = Run::start_after(":", &[], &["--hlep"]).end();
     ended.code(2);
     ended.at("\"--hlep\" is no flag of this program");
