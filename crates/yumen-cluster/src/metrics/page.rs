@@ -10,7 +10,7 @@ use super::{
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use yumen_net::histogram::Times;
 
-/// The content type of what [`Page::finish`] gives.
+/// The content type of a page of metrics.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A page that is being written.
