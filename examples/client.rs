@@ -6,6 +6,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    path::Path,
     thread::JoinHandle,
     time::Duration,
 };
@@ -44,6 +45,12 @@ impl Server {
         self.stop.send(()).unwrap();
         self.running.join().unwrap().unwrap();
     }
+}
+
+/// Settings that let the system choose the ports.
+pub(crate) fn free_ports() -> Settings {
+    let text = "[network]\ntcp.server.addr = '127.0.0.1:0'\nws.server.addr = '127.0.0.1:0'";
+    Settings::parse(text, Path::new("etc.toml")).unwrap()
 }
 
 /// A data packet in big-endian, with the widths of route and sequence number in bytes.

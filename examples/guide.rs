@@ -5,6 +5,10 @@
 
 #[cfg(doctest)]
 mod pages {
+    #[doc = include_str!("../docs/guide/configure.md")]
+    mod configure {}
+    #[doc = include_str!("../docs/guide/first-game.md")]
+    mod first_game {}
     #[doc = include_str!("../docs/guide/from-due.md")]
     mod from_due {}
     #[doc = include_str!("../docs/guide/limits.md")]

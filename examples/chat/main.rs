@@ -14,7 +14,7 @@ mod tests;
 
 use hall::{Hall, Line, Published};
 use messages::*;
-use std::{cell::RefCell, error::Error};
+use std::{cell::RefCell, process::ExitCode};
 use yumen::prelude::*;
 
 /// The state of the one instance. Borrowed for a moment at a time, never across an `await`.
@@ -121,7 +121,7 @@ fn publish(clients: &Clients, news: impl IntoIterator<Item = Published>) -> Resu
         .try_for_each(|(channel, news)| clients.publish(&channel, NEWS, &ProtoMsg(news)))
 }
 
-fn server(tcp: &str, ws: &str) -> Result<(Gate, Node), BuildError> {
+fn server(settings: &Settings) -> Result<(Gate, Node), BuildError> {
     let cluster = Cluster::in_process();
     let routes = Router::new()
         .route(LOGIN, on(login))
@@ -131,16 +131,23 @@ fn server(tcp: &str, ws: &str) -> Result<(Gate, Node), BuildError> {
         .route(MEMBERS, on(members).login())
         .route(DISMISS, on(dismiss).login())
         .event(Event::Disconnect, gone);
-    // One instance, whatever the settings say: a second one would have rooms of its own.
-    let node = Node::builder(&cluster, "chat", |_| Chat::default()).instances(1).routes(routes);
+    let node = Node::builder(&cluster, "chat", |_| Chat::default())
+        .settings(settings)
+        // Whatever the settings say: a second instance would have rooms of its own.
+        .instances(1)
+        .routes(routes);
     let gate = Gate::builder(&cluster)
-        .listen(Tcp::on(tcp))
-        .listen(Ws::on(ws))
+        .settings(settings)
+        .listen(Tcp::default_on("127.0.0.1:3553"))
+        .listen(Ws::default_on("127.0.0.1:3653"))
+        // What the tests and the client expect of a second login.
         .duplicate_login(DuplicateLogin::Kick);
     Ok((gate.build()?, node.build()?))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let (gate, node) = server("127.0.0.1:3553", "127.0.0.1:3653")?;
-    Ok(App::default().pairs(gate, node).run_blocking()?)
+fn main() -> ExitCode {
+    App::main(|settings| {
+        let (gate, node) = server(settings)?;
+        Ok(App::default().pairs(gate, node))
+    })
 }

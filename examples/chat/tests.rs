@@ -1,7 +1,7 @@
 //! The chat end to end over real sockets: who gets which news, in which order, and nobody else.
 
 use crate::{
-    client::{Server, connect, connect_ws, over_tcp, over_ws, packet},
+    client::{Server, connect, connect_ws, free_ports, over_tcp, over_ws, packet},
     messages::*,
 };
 use std::{
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `test` beside a chat of its own; the second and third arguments are its tcp and ws address.
 fn chat<T>(test: impl AsyncFnOnce(Clients, String, String) -> T) -> T {
-    let server = Server::start(crate::server("127.0.0.1:0", "127.0.0.1:0").unwrap());
+    let server = Server::start(crate::server(&free_ports()).unwrap());
     let (tcp, ws) = (format!("tcp://{}", server.tcp), format!("ws://{}/", server.ws));
     let patient = client::Clients::builder().call_max(PATIENCE).codec(Protobuf);
     let result = patient.run(async |clients| timeout(PATIENCE, test(clients, tcp, ws)).await);
@@ -300,7 +300,7 @@ fn the_hundred_and_first_member_and_the_twenty_first_room_are_refused() {
 
 #[test]
 fn the_wire_is_protobuf_as_any_other_client_writes_it() {
-    let server = Server::start(crate::server("127.0.0.1:0", "127.0.0.1:0").unwrap());
+    let server = Server::start(crate::server(&free_ports()).unwrap());
     let mut socket = connect(server.tcp);
     // Login { name = 1: "Ada" }; Welcome { user = 1: 1 }.
     over_tcp(

@@ -9,7 +9,7 @@ mod client;
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
+use std::process::ExitCode;
 use yumen::prelude::*;
 
 /// The one place where the layout is written down. Settings say it as `packet.byteOrder`,
@@ -32,15 +32,23 @@ async fn double(Msg(number): Msg<i32>) -> Result<Msg<i32>, Status> {
     doubled.map(Msg).ok_or_else(|| Status::invalid_argument("too large to be doubled"))
 }
 
-fn server(layout: Layout, tcp: &str, ws: &str) -> Result<(Gate, Node), BuildError> {
+fn server(settings: &Settings, layout: Layout) -> Result<(Gate, Node), BuildError> {
     let cluster = Cluster::in_process();
     let routes = Router::new().route(DOUBLE, on(double));
-    let node = Node::builder(&cluster, "math", |_| ()).layout(layout).routes(routes).build()?;
-    let gate = Gate::builder(&cluster).layout(layout).listen(Tcp::on(tcp)).listen(Ws::on(ws));
+    // What code says wins over the settings.
+    let node = Node::builder(&cluster, "math", |_| ()).settings(settings).layout(layout);
+    let node = node.routes(routes).build()?;
+    let gate = Gate::builder(&cluster)
+        .settings(settings)
+        .layout(layout)
+        .listen(Tcp::default_on("127.0.0.1:3553"))
+        .listen(Ws::default_on("127.0.0.1:3653"));
     Ok((gate.build()?, node))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let (gate, node) = server(layout(), "127.0.0.1:3553", "127.0.0.1:3653")?;
-    Ok(App::default().pairs(gate, node).run_blocking()?)
+fn main() -> ExitCode {
+    App::main(|settings| {
+        let (gate, node) = server(settings, layout())?;
+        Ok(App::default().pairs(gate, node))
+    })
 }

@@ -1,7 +1,7 @@
 //! The layout on the wire, and what becomes of clients that have another one.
 
 use super::{DOUBLE, layout, server};
-use crate::client::{Server, connect, connect_ws, over_tcp, over_ws, packet};
+use crate::client::{Server, connect, connect_ws, free_ports, over_tcp, over_ws, packet};
 use std::{io::Read, io::Write, time::Duration};
 use yumen::{
     client::{Clients, Plain},
@@ -16,7 +16,7 @@ fn little(route: i32, seq: Option<i32>, body: &str) -> Vec<u8> {
 }
 
 fn start(layout: Layout) -> Server {
-    Server::start(server(layout, "127.0.0.1:0", "127.0.0.1:0").unwrap())
+    Server::start(server(&free_ports(), layout).unwrap())
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_client_with_the_same_layout_gets_answers_and_refusals() {
 
 #[test]
 fn a_client_of_another_byte_order_is_closed_and_counted_and_the_others_play_on() {
-    let built = server(layout(), "127.0.0.1:0", "127.0.0.1:0").unwrap();
+    let built = server(&free_ports(), layout()).unwrap();
     let gate = built.0.handle();
     let server = Server::start(built);
     let mut good = connect(server.tcp);
@@ -94,6 +94,6 @@ fn a_client_with_narrower_fields_is_told_nothing_it_could_take_for_an_answer() {
 #[test]
 fn a_route_that_does_not_fit_the_layout_is_refused_before_anything_starts() {
     let narrow = Layout { route: Width::Two, ..layout() };
-    let refused = server(narrow, "127.0.0.1:0", "127.0.0.1:0").unwrap_err();
+    let refused = server(&free_ports(), narrow).unwrap_err();
     assert!(refused.to_string().contains("route 1000000 does not fit the layout"), "{refused}");
 }

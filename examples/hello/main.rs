@@ -1,6 +1,7 @@
 //! A whole server, as the README shows it: a gate on tcp and ws, and a node with one route.
 //!
-//! Route 1 greets whoever says a name, and counts. Needs no login, no settings and nothing installed.
+//! Route 1 greets whoever says a name, and counts. Needs no login and nothing installed; settings may
+//! say otherwise than it does (`--etc`, `DUE_ETC`, `./etc`).
 #![expect(clippy::arithmetic_side_effects, reason = "the shortest code that a reader can copy")]
 
 #[cfg(test)]
@@ -10,7 +11,7 @@ mod client;
 mod tests;
 
 // readme:begin
-use std::{cell::Cell, error::Error};
+use std::{cell::Cell, process::ExitCode};
 use yumen::prelude::*;
 
 #[derive(serde::Deserialize)]
@@ -24,16 +25,21 @@ async fn greet(State(count): State<Cell<u64>>, Msg(hello): Msg<Hello>) -> Msg<St
     Msg(format!("Hello, {}! You are number {}.", hello.name, count.get()))
 }
 
-fn server(tcp: &str, ws: &str) -> Result<(Gate, Node), BuildError> {
+fn server(settings: &Settings) -> Result<(Gate, Node), BuildError> {
     let cluster = Cluster::in_process();
     let routes = Router::new().route(1, on(greet));
-    let node = Node::builder(&cluster, "lobby", |_| Cell::new(0)).routes(routes).build()?;
-    let gate = Gate::builder(&cluster).listen(Tcp::on(tcp)).listen(Ws::on(ws)).build()?;
-    Ok((gate, node))
+    let node = Node::builder(&cluster, "lobby", |_| Cell::new(0)).settings(settings).routes(routes);
+    let gate = Gate::builder(&cluster)
+        .settings(settings)
+        .listen(Tcp::default_on("127.0.0.1:3553"))
+        .listen(Ws::default_on("127.0.0.1:3653"));
+    Ok((gate.build()?, node.build()?))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let (gate, node) = server("127.0.0.1:3553", "127.0.0.1:3653")?;
-    Ok(App::default().pairs(gate, node).run_blocking()?)
+fn main() -> ExitCode {
+    App::main(|settings| {
+        let (gate, node) = server(settings)?;
+        Ok(App::default().pairs(gate, node))
+    })
 }
 // readme:end

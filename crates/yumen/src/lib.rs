@@ -60,4 +60,5 @@ pub mod prelude {
         id::{ConnId, RouteId, UserId},
         packet::{ByteOrder, Layout, Width},
     };
+    pub use yumen_settings::Settings;
 }
