@@ -43,6 +43,13 @@ impl Line {
         self
     }
 
+    /// Adds one argument that may have blanks in it.
+    pub(crate) fn arg(mut self, path: &Path) -> Self {
+        self.command.arg(path);
+        self.shown = format!("{} {}", self.shown, path.display());
+        self
+    }
+
     /// Runs it and gives what it wrote to its standard output.
     ///
     /// # Errors

@@ -7,12 +7,16 @@ mod copy;
 mod expect;
 mod links;
 mod page;
+mod play;
 mod shell;
+
+pub(crate) use copy::{fresh_clone, scratch};
+pub(crate) use play::complaint;
+pub(crate) use shell::Shell;
 
 use crate::command::Line;
 use crate::error::Error;
 use crate::manifest::Workspace;
-use copy::scratch;
 use page::{Block, Kind};
 
 const GUIDE: &str = "docs/guide";
@@ -36,9 +40,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     // The settings in the pages, then their Rust.
     Line::new(&workspace.root, "cargo test --quiet -p yumen-examples --lib").run()?;
     Line::new(&workspace.root, "cargo test --quiet -p yumen-examples --doc").run()?;
-    let scratch = scratch(workspace)?;
     for (name, blocks) in &pages {
-        let wrong = shell::play(&scratch, name, blocks)?;
+        // Anew, without what the page before has written.
+        let scratch = scratch(workspace)?;
+        let wrong = play::play(&scratch, name, blocks)?;
         wrong.iter().for_each(|problem| println!("{problem}"));
         problems.extend(wrong);
     }

@@ -10,6 +10,7 @@
 
 mod command;
 mod error;
+mod evening;
 mod features;
 mod guide;
 mod manifest;
@@ -40,6 +41,8 @@ struct Cli {
 enum Chore {
     /// Run everything that CI runs, in the order a failure should be met
     Test(test::Args),
+    /// Play a newcomer's first evening: a fresh clone, the README, and settings broken one by one
+    Evening,
     /// Check the rules that no compiler knows: headers, sizes, crate graph, dependencies
     Tidy,
     /// Run the long version of a check; without a name, list what there is
@@ -61,6 +64,7 @@ fn run(chore: &Chore) -> Result<(), Error> {
     let workspace = Workspace::load()?;
     match chore {
         Chore::Test(args) => test::run(&workspace, args),
+        Chore::Evening => evening::run(&workspace),
         Chore::Tidy => tidy::run(&workspace),
         Chore::Soak(args) => soak::run(&workspace, args),
     }

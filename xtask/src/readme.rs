@@ -79,7 +79,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 }
 
 /// Command lines of the `sh` blocks, without their comments.
-fn commands(text: &str) -> Vec<String> {
+pub(crate) fn commands(text: &str) -> Vec<String> {
     let blocks = blocks(text, "sh");
     let lines = blocks.iter().flat_map(|block| block.lines());
     let bare = lines.map(|line| line.split(" #").next().unwrap_or(line).trim());

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::features::{self, Sets};
 use crate::manifest::{Workspace, parse};
 use crate::tool::Tool;
-use crate::{guide, readme, tidy};
+use crate::{evening, guide, readme, tidy};
 
 /// Seconds that each fuzz target runs here; `cargo xtask soak fuzz` runs them longer.
 const FUZZ_SMOKE_SECONDS: u32 = 10;
@@ -38,6 +38,8 @@ pub(crate) enum Stage {
     Examples,
     /// README.md, README.zh-CN.md and examples/hello say the same
     Readme,
+    /// A newcomer's first evening in a fresh clone, mistakes included (`cargo xtask evening`)
+    Evening,
     /// Every link in Markdown; the guide's code, settings and commands, run and compared
     Guide,
     /// Instruction counts of the hot paths, under valgrind
@@ -65,6 +67,7 @@ impl Stage {
             | Self::Docs
             | Self::Examples
             | Self::Readme
+            | Self::Evening
             | Self::Guide
             | Self::Bench => &[],
         }
@@ -94,6 +97,7 @@ impl Stage {
             Self::Fuzz => fuzz(workspace, FUZZ_SMOKE_SECONDS),
             Self::Examples => line("cargo build --workspace --all-features --examples").run(),
             Self::Readme => readme::run(workspace),
+            Self::Evening => evening::run(workspace),
             Self::Guide => guide::run(workspace),
             Self::Icount => {
                 line("cargo run --release -p yumen-bench --bin icount -- --check").run()

@@ -55,6 +55,20 @@ pub(crate) fn scratch(workspace: &Workspace) -> Result<Scratch, Error> {
     Ok(scratch)
 }
 
+/// The copy as `git clone` makes it: what is committed, and nothing else.
+///
+/// # Errors
+/// When git fails.
+pub(crate) fn fresh_clone(workspace: &Workspace) -> Result<Scratch, Error> {
+    let scratch = place(workspace);
+    if scratch.root.exists() {
+        let failed = |source| Error::Read { path: scratch.root.clone(), source };
+        std::fs::remove_dir_all(&scratch.root).map_err(failed)?;
+    }
+    Line::new(&workspace.root, "git clone --quiet .").arg(&scratch.root).run()?;
+    Ok(scratch)
+}
+
 /// Takes away what an earlier run has written.
 fn remove_others(root: &Path, folder: &Path, names: &BTreeSet<String>) -> Result<(), Error> {
     let Ok(entries) = std::fs::read_dir(root.join(folder)) else { return Ok(()) };

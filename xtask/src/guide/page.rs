@@ -40,9 +40,9 @@ impl Block {
         }
     }
 
-    /// The file that the block is the content of: `file=PATH` behind the language.
+    /// The file that the block is the content of: `file:PATH` behind the language.
     pub(super) fn file(info: &str) -> Option<&str> {
-        info.split_whitespace().find_map(|word| word.strip_prefix("file="))
+        info.split([' ', ',']).find_map(|word| word.strip_prefix("file:"))
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
 }
 
 fn kind(info: &str) -> Kind {
-    let mut words = info.split_whitespace();
+    let mut words = info.split([' ', ',']).filter(|word| !word.is_empty());
     let language = words.next().unwrap_or("");
     let rest: Vec<&str> = words.collect();
     match language {
@@ -94,7 +94,7 @@ fn kind(info: &str) -> Kind {
     }
 }
 
-/// A block with `file=PATH` is also a command that writes that file.
+/// A block with `file:PATH` is also a command that writes that file.
 fn written(at: usize, info: &str, text: &str) -> Option<Block> {
     let file = Block::file(info)?;
     // Lines that rustdoc hides are hidden from the reader, too.
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_block_with_a_file_is_written_and_is_what_its_language_says() {
-        let found = blocks("```rust file=game/src/main.rs\nfn main() {}\n```\n");
+        let found = blocks("```rust file:game/src/main.rs\nfn main() {}\n```\n");
         assert!(found[0].text.contains("cat > game/src/main.rs <<'END-OF-FILE'\nfn main() {}\n"));
         assert_eq!(found[0].kind, Kind::Shell { run: true });
         assert_eq!(found[1].kind, Kind::Rust);

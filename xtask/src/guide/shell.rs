@@ -5,7 +5,6 @@
 
 use super::copy::Scratch;
 use super::expect::difference;
-use super::page::{Block, Kind};
 use crate::error::Error;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -19,7 +18,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(900);
 const LINE_MAX: Duration = Duration::from_secs(60);
 
 /// Ports that pages may name: tcp, WebSocket, the admin interface.
-const PORTS: [&str; 3] = ["3553", "3653", "9553"];
+const PORTS: [&str; 3] = ["3553", "3653", "9100"];
 
 /// Where and how commands run.
 pub(crate) struct Shell<'a> {
@@ -27,11 +26,13 @@ pub(crate) struct Shell<'a> {
     ports: Vec<(&'static str, String)>,
 }
 
-/// A command that runs until it is stopped.
-struct Background {
+/// A command that runs until it is stopped; what is left of it at the end is killed.
+pub(crate) struct Background {
     child: Child,
     lines: Receiver<String>,
     seen: String,
+    /// Whether its output has ended, which is when it has, too, or is about to.
+    ended: bool,
 }
 
 /// What a command wrote, and its exit code; `None` if a signal ended it.
@@ -61,19 +62,19 @@ impl<'a> Shell<'a> {
     /// When there is no bash.
     pub(crate) fn run(&self, script: &str) -> Result<Done, Error> {
         let mut running = self.start(script, false)?;
-        let ended = running.read(self, SILENCE_MAX, |_| false);
-        if !ended {
-            running.signal("KILL")?;
-        }
-        let status = running.child.wait();
-        let status = status.map_err(|source| Error::Start { line: script.to_owned(), source })?;
-        Ok((std::mem::take(&mut running.seen), status.code()))
+        running.read(self, SILENCE_MAX, |_| false);
+        running.end()
     }
 
-    /// Servers get free ports unless a file or a flag of the page says otherwise.
-    fn start(&self, script: &str, is_server: bool) -> Result<Background, Error> {
+    /// Starts `script`; a server gets free ports unless a file or a flag says otherwise.
+    ///
+    /// # Errors
+    /// When there is no bash.
+    pub(crate) fn start(&self, script: &str, is_server: bool) -> Result<Background, Error> {
         let typed =
             self.ports.iter().fold(script.to_owned(), |s, (name, port)| s.replace(name, port));
+        // A build for tests is quicker, and here already.
+        let typed = typed.replace(" --release", "");
         let mut command = Command::new("bash");
         let script = format!("exec 2>&1\n{typed}");
         command.arg("-c").arg(script).current_dir(&self.scratch.root).process_group(0);
@@ -90,6 +91,9 @@ impl<'a> Shell<'a> {
         }
         command.env_remove("CARGO_MANIFEST_DIR").env("CARGO_TERM_QUIET", "true");
         command.env("CARGO_TARGET_DIR", &self.scratch.target);
+        // Cargo names what it builds by paths within the workspace, so the copy's crates would take the
+        // places of the repository's own. Another profile keeps them apart; dependencies are shared.
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0");
         for (key, port) in [("TCP", self.ports.first()), ("WS", self.ports.get(1))] {
             let port = port.filter(|_| is_server).map(|(_, port)| port.as_str());
             let Some(port) = port else { continue };
@@ -107,34 +111,60 @@ impl<'a> Shell<'a> {
                 }
             });
         }
-        Ok(Background { child, lines, seen: String::new() })
+        Ok(Background { child, lines, seen: String::new(), ended: false })
     }
 
     /// With the ports that the page names.
-    fn shown(&self, line: &str) -> String {
+    fn named(&self, line: &str) -> String {
         self.ports.iter().fold(line.to_owned(), |line, (name, port)| line.replace(port, name))
     }
 }
 
 impl Background {
-    /// Reads until `enough` or the end of the output; false if it was silent for too long.
-    fn read(
-        &mut self,
-        shell: &Shell<'_>,
-        silence: Duration,
-        enough: impl Fn(&str) -> bool,
-    ) -> bool {
+    /// What has appeared so far.
+    pub(crate) fn seen(&self) -> &str {
+        &self.seen
+    }
+
+    /// Waits until `expected` is what has appeared so far.
+    pub(crate) fn until(&mut self, shell: &Shell<'_>, expected: &str) -> Option<String> {
+        // Building may come first, and says nothing.
+        self.read(shell, SILENCE_MAX, |seen| difference(expected, seen).is_none());
+        difference(expected, &self.seen)
+    }
+
+    /// Tells it to stop. Gives what it wrote and its exit code.
+    pub(crate) fn stop(mut self, shell: &Shell<'_>) -> Result<Done, Error> {
+        self.signal("TERM")?;
+        self.read(shell, LINE_MAX, |_| false);
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<Done, Error> {
+        if matches!(self.child.try_wait(), Ok(None)) && !self.ended {
+            self.signal("KILL")?;
+        }
+        let status = self.child.wait();
+        let status =
+            status.map_err(|source| Error::Start { line: "a command".to_owned(), source })?;
+        Ok((std::mem::take(&mut self.seen), status.code()))
+    }
+
+    /// Reads until `enough`, the end of the output, or too long a silence.
+    fn read(&mut self, shell: &Shell<'_>, silence: Duration, enough: impl Fn(&str) -> bool) {
         while !enough(&self.seen) {
             match self.lines.recv_timeout(silence) {
                 Ok(line) => {
-                    self.seen.push_str(&shell.shown(&line));
+                    self.seen.push_str(&shell.named(&line));
                     self.seen.push('\n');
                 }
-                Err(RecvTimeoutError::Disconnected) => return true,
-                Err(RecvTimeoutError::Timeout) => return false,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.ended = true;
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => return,
             }
         }
-        true
     }
 
     /// Sends a signal to the command and what it has started.
@@ -152,103 +182,5 @@ impl Drop for Background {
             drop(self.signal("KILL"));
             drop(self.child.wait());
         }
-    }
-}
-
-/// Runs one page. Gives what did not happen as the page says.
-pub(super) fn play(scratch: &Scratch, page: &str, blocks: &[Block]) -> Result<Vec<String>, Error> {
-    let shell = Shell::new(scratch)?;
-    let mut problems = Vec::new();
-    let mut running = Vec::new();
-    for block in blocks.iter().filter(|block| block.is_checked()) {
-        let place = format!("{page}:{}", block.line);
-        match block.kind {
-            Kind::Shell { .. } => {
-                println!("$ {}   ({place})", block.text.lines().next().unwrap_or_default());
-                problems.extend(judge(&place, block, &shell.run(&block.text)?));
-            }
-            Kind::Background => {
-                println!("$ {} &   ({place})", block.text);
-                let mut started = shell.start(&format!("exec {}", block.text), true)?;
-                let expected = block.expected.as_deref().unwrap_or("…");
-                // Building comes first and says nothing.
-                let patience = if started.seen.is_empty() { SILENCE_MAX } else { LINE_MAX };
-                started.read(&shell, patience, |seen| difference(expected, seen).is_none());
-                problems.extend(differs(&place, expected, &started.seen));
-                running.push((place, started));
-            }
-            Kind::Rust | Kind::Settings | Kind::Shown | Kind::Unknown(_) => {}
-        }
-    }
-    while let Some((place, mut started)) = running.pop() {
-        started.signal("TERM")?;
-        started.read(&shell, LINE_MAX, |_| false);
-        let status = started.child.wait();
-        let status = status.map_err(|source| Error::Start { line: place.clone(), source })?;
-        if !status.success() {
-            problems
-                .push(format!("{place}: ended with {status} when told to stop\n{}", started.seen));
-        }
-    }
-    Ok(problems)
-}
-
-fn judge(place: &str, block: &Block, (seen, code): &Done) -> Option<String> {
-    if *code != Some(0) {
-        return Some(format!("{place}: ended with {code:?}\n{}", output(seen)));
-    }
-    differs(place, block.expected.as_deref()?, seen)
-}
-
-fn differs(place: &str, expected: &str, seen: &str) -> Option<String> {
-    let why = difference(expected, seen)?;
-    Some(format!("{place}: {why}\n{}", output(seen)))
-}
-
-/// An output as it is shown in a complaint.
-pub(crate) fn output(seen: &str) -> String {
-    seen.lines().map(|line| format!("    | {line}\n")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::page::blocks;
-    use super::*;
-
-    fn played(page: &str) -> Vec<String> {
-        let root = std::env::temp_dir();
-        let scratch = Scratch { target: root.clone(), root };
-        play(&scratch, "page.md", &blocks(page)).unwrap()
-    }
-
-    #[test]
-    fn a_command_that_says_what_the_page_says_is_fine() {
-        assert_eq!(
-            played("```sh\necho 1 3553; echo b >&2\n```\n```text\n… 3553\nb\n```\n"),
-            [""; 0]
-        );
-        assert_eq!(played("```sh run\ntrue\n```\n```sh\nfalse\n```\n"), [""; 0]);
-    }
-
-    #[test]
-    fn another_output_and_a_failure_are_named_with_their_place() {
-        let wrong = played("```sh\necho a\n```\n```text\nb\n```\n```sh run\nexit 3\n```\n");
-        assert!(
-            wrong[0].starts_with("page.md:1: line 1 of the output does not fit: a"),
-            "{wrong:?}"
-        );
-        assert!(wrong[1].starts_with("page.md:7: ended with Some(3)"), "{wrong:?}");
-    }
-
-    #[test]
-    fn a_server_runs_beside_the_next_blocks_and_ends_with_the_page() {
-        let server = "```sh background\nbash -c 'trap \"exit 0\" TERM; echo up; while :; do read -t 1 < <(:); done'\n```\n";
-        assert_eq!(
-            played(&format!("{server}```text\nup\n```\n```sh\necho x\n```\n```text\nx\n```\n")),
-            [""; 0]
-        );
-        let wrong =
-            played("```sh background\nbash -c 'echo up; exit 4'\n```\n```text\ndown\n```\n");
-        assert_eq!(wrong.len(), 2, "{wrong:?}");
     }
 }
