@@ -1,13 +1,12 @@
 //! Gate and node in one process, on one thread: route 1 answers `{"message": …}` in JSON with the same.
 //!
-//! A server to measure and to point clients of due at: `--etc` takes a directory with an `etc.toml` of
-//! due's, of which `packet.*` and `network.{tcp,ws}.server.*` count. It never goes on with settings that
-//! it does not understand.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
+//! A server to measure and to point clients of due at: `--etc` takes a directory of due's settings. It never
+//! goes on with settings that it does not understand. It shows a program with flags of its own.
+#![expect(clippy::print_stdout, reason = "an example talks to a person")]
 
 use clap::Parser;
-use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
-use yumen::{node::IntoReply, prelude::*, settings::Settings};
+use std::{ffi::OsString, iter, net::SocketAddr, process::ExitCode};
+use yumen::{node::IntoReply, prelude::*, settings::Loader};
 
 #[cfg(test)]
 #[path = "../client.rs"]
@@ -15,29 +14,30 @@ mod client;
 #[cfg(test)]
 mod tests;
 
+const SETTINGS: &str = "Settings:
+  --etc DIR, --mode MODE and --set KEY=VALUE are as for every program of Yumen, and so are DUE_ETC and
+  YUMEN_... variables. examples/etc/default explains the keys for listeners and packets.
+
+Examples:
+  cargo run --release --example echo -- --etc examples/etc/bench
+  cargo run --release --example echo -- --tcp 127.0.0.1:0 --set packet.routeBytes=4";
+
 /// A gate and a node that answer `{"message": …}` on route 1 with the same.
 ///
 /// Stops on Ctrl-C: what it has read is answered first.
 #[derive(Debug, Default, Parser)]
-#[command(name = "echo")]
+#[command(name = "echo", max_term_width = 100, after_help = SETTINGS)]
 struct Arguments {
     /// Where to listen for tcp: HOST:PORT, :PORT for every interface, port 0 for a free one.
     ///
-    /// Default: network.tcp.server.addr of --etc, or else 127.0.0.1:3553.
+    /// Default: network.tcp.server.addr, or else 127.0.0.1:3553.
     #[arg(long, value_name = "ADDR")]
     tcp: Option<String>,
     /// Where to listen for WebSocket, as --tcp.
     ///
-    /// Default: network.ws.server.addr of --etc, or else 127.0.0.1:3653.
+    /// Default: network.ws.server.addr, or else 127.0.0.1:3653.
     #[arg(long, value_name = "ADDR")]
     ws: Option<String>,
-    /// A directory with an etc.toml of due's, or such a file.
-    ///
-    /// The tables packet, network.tcp.server and network.ws.server count; examples/etc/default
-    /// explains every key, examples/etc/bench is for measuring. What is not given there is as with
-    /// due: routes and sequence numbers of two bytes, bodies of up to 5000 bytes.
-    #[arg(long, value_name = "DIR")]
-    etc: Option<PathBuf>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -50,55 +50,30 @@ async fn echo(message: Msg<Echo>) -> impl IntoReply {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("echo cannot run:\n{error}");
-            ExitCode::FAILURE
+    let (loader, rest) = Loader::process();
+    let arguments = Arguments::parse_from(iter::once(OsString::from("echo")).chain(rest));
+    App::main_with(&loader, |settings| {
+        let (gate, node) = server(&arguments, settings)?;
+        if let [tcp, ws] = gate.addresses() {
+            println!("{}", introduction(*tcp, *ws, settings));
         }
-    }
+        Ok(App::default().pairs(gate, node))
+    })
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let settings = match &arguments.etc {
-        Some(dir) => Settings::read(dir)?,
-        None => Settings::default(),
-    };
-    for note in &settings.notes {
-        eprintln!("note: {note}");
-    }
-    let (gate, node) = server(arguments, &settings)?;
-    if let [tcp, ws] = gate.addresses() {
-        println!("{}", introduction(*tcp, *ws, &settings));
-    }
-    App::default().pairs(gate, node).run_blocking()?;
-    println!("stopped");
-    Ok(())
-}
-
-/// Binds the listeners; what the command line says wins over the file.
+/// Binds the listeners; what the command line says wins over the settings.
 fn server(arguments: &Arguments, settings: &Settings) -> Result<(Gate, Node), BuildError> {
-    let (tcp_settings, ws_settings) = (&settings.network.tcp.server, &settings.network.ws.server);
-    let choose = |flag: &Option<String>, key: &str, file: &str, default: &str| {
-        let written = if settings.is_set(key) { file } else { default };
-        flag.clone().unwrap_or_else(|| written.to_owned())
-    };
-    let tcp = "etc.network.tcp.server.addr";
-    let tcp = choose(&arguments.tcp, tcp, &tcp_settings.addr, "127.0.0.1:3553");
-    let ws = "etc.network.ws.server.addr";
-    let ws = choose(&arguments.ws, ws, &ws_settings.addr, "127.0.0.1:3653");
-    let layout = settings.packet.layout();
+    let tcp = arguments.tcp.as_ref().map(Tcp::on);
+    let ws = arguments.ws.as_ref().map(Ws::on);
     let cluster = Cluster::in_process();
-    let node = Node::builder(&cluster, "echo", |_| ())
-        .layout(layout)
-        .routes(Router::new().route(1, on(echo)))
-        .build()?;
+    let routes = Router::new().route(1, on(echo));
+    let node = Node::builder(&cluster, "echo", |_| ()).settings(settings).routes(routes).build()?;
     let gate = Gate::builder(&cluster)
-        .layout(layout)
+        .settings(settings)
         // A few of the largest replies may wait for a client.
-        .backlog_max(layout.packet_max().saturating_mul(4).max(1024 * 1024))
-        .listen(Tcp::with(tcp, tcp_settings))
-        .listen(Ws::with(ws, ws_settings))
+        .backlog_max(settings.packet.layout().packet_max().saturating_mul(4).max(1024 * 1024))
+        .listen(tcp.unwrap_or_else(|| Tcp::default_on("127.0.0.1:3553")))
+        .listen(ws.unwrap_or_else(|| Ws::default_on("127.0.0.1:3653")))
         .build()?;
     Ok((gate, node))
 }

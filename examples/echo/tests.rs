@@ -1,9 +1,12 @@
 //! The echo server end to end, with and without settings, and the shipped settings.
 
 use super::*;
-use crate::client::{Server, connect, connect_ws, over_tcp, over_ws, packet};
+use crate::client::{Server, connect, connect_ws, free_ports, over_tcp, over_ws, packet};
 use clap::CommandFactory;
-use std::{io::Read, path::Path};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 const MESSAGE: &str = r#"{"message":"hello"}"#;
 
@@ -17,7 +20,7 @@ fn parse(text: &str) -> Settings {
 
 fn start(settings: &Settings) -> Server {
     let free = Some("127.0.0.1:0".to_owned());
-    let arguments = Arguments { tcp: free.clone(), ws: free, etc: None };
+    let arguments = Arguments { tcp: free.clone(), ws: free };
     Server::start(server(&arguments, settings).unwrap())
 }
 
@@ -113,6 +116,14 @@ fn the_default_settings_say_what_an_empty_file_means() {
     ] {
         assert!(text.contains(&format!("{key} = ")), "{key}");
     }
+}
+
+#[test]
+fn the_settings_choose_the_addresses_where_the_command_line_does_not() {
+    let server = Server::start(server(&Arguments::default(), &free_ports()).unwrap());
+    let echoed = packet((2, 2), 1, 1, MESSAGE);
+    over_tcp(&mut connect(server.tcp), &echoed, std::slice::from_ref(&echoed));
+    server.stop();
 }
 
 #[test]
