@@ -108,6 +108,8 @@ families! {
         GATE_DROPPED = "yumen_gate_dropped_total" Counter ["reason"];
         /// Packets of clients that were not understood, and skipped.
         GATE_SKIPPED = "yumen_gate_packets_skipped_total" Counter [];
+        /// Packets of clients that seem to be of another layout or another protocol than the gate's.
+        GATE_WRONG_LAYOUT = "yumen_gate_packets_wrong_layout_total" Counter [];
         /// Messages that were let through and that a node then refused.
         GATE_REFUSED_BY_NODES = "yumen_gate_refused_by_nodes_total" Counter [];
         /// Refusals that clients were told, or could not be told because they do not know how.

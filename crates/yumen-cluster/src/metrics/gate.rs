@@ -91,6 +91,7 @@ fn shown(name: &'static str) -> Shown {
         "binds" => (&family::GATE_LOGINS, None),
         "duplicates" => (&family::GATE_DUPLICATES, None),
         "packets_skipped" => (&family::GATE_SKIPPED, None),
+        "wrong_layout" => (&family::GATE_WRONG_LAYOUT, None),
         "refused_by_nodes" => (&family::GATE_REFUSED_BY_NODES, None),
         "statuses" => (&family::GATE_STATUSES, Some("sent")),
         "statuses_unsent" => (&family::GATE_STATUSES, Some("unsent")),
