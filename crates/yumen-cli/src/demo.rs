@@ -9,11 +9,13 @@ mod world;
 use clap::Args;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use table::{Summary, Table};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use world::World;
+use yumen::settings::{Loader, SettingsErrors, Watcher};
 
 const EXAMPLES: &str = "Examples:
   yumen demo                                    until Ctrl-C
@@ -33,12 +35,31 @@ pub(crate) struct DemoArgs {
     /// Print the summary as one JSON object, the last line of standard output.
     #[arg(long)]
     json: bool,
-    /// Where the gate listens for tcp; port 0 lets the system choose.
-    #[arg(long, default_value = "127.0.0.1:3553", value_name = "ADDR")]
-    tcp: SocketAddr,
-    /// Where the gate listens for WebSocket; port 0 lets the system choose.
-    #[arg(long, default_value = "127.0.0.1:3653", value_name = "ADDR")]
-    ws: SocketAddr,
+    /// Where the gate listens for tcp; port 0 lets the system choose. Default: what the settings say,
+    /// or else 127.0.0.1:3553.
+    #[arg(long, value_name = "ADDR")]
+    tcp: Option<SocketAddr>,
+    /// Where the gate listens for WebSocket; port 0 lets the system choose. Default: what the settings
+    /// say, or else 127.0.0.1:3653.
+    #[arg(long, value_name = "ADDR")]
+    ws: Option<SocketAddr>,
+    /// Directory of settings, or one file. Default: what DUE_ETC names, or else ./etc where it exists.
+    #[arg(long, value_name = "DIR")]
+    etc: Option<PathBuf>,
+}
+
+impl DemoArgs {
+    /// The settings, and whatever becomes of their files. Environment variables count too.
+    fn settings(&self) -> Result<Watcher, SettingsErrors> {
+        let loader = Loader::new().env(std::env::vars_os());
+        let loader = self.etc.iter().fold(loader, |loader, etc| loader.flag("etc", etc));
+        let watcher = loader.watch()?;
+        // What is about no file in particular is said by --help.
+        for about in watcher.settings().notes.iter().filter(|about| about.origin.is_some()) {
+            note(&format!("note: {about}"));
+        }
+        Ok(watcher)
+    }
 }
 
 /// Runs the demo. Exit code 0 only if every request was answered.
@@ -49,7 +70,7 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
         Ok(summary) if summary.all_answered() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            note(&format!("demo: {error}"));
+            note(&format!("demo cannot run:\n{error}"));
             if error.to_string().contains("cannot listen") {
                 note("demo: choose other addresses with --tcp and --ws; port 0 takes a free one");
             }
@@ -60,7 +81,7 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
 
 /// Starts everything, shows a line a second until it is time to stop, and sums up.
 async fn show(args: &DemoArgs) -> io::Result<Summary> {
-    let world = World::start(args).await?;
+    let world = World::start(args, args.settings().map_err(io::Error::other)?).await?;
     let mut table = Table::new(args.bots, world.tcp(), world.ws());
     table.begin()?;
     let start = Instant::now();

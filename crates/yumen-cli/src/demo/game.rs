@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use yumen::prelude::*;
+use yumen::settings::Settings;
 
 pub(super) const LOGIN: i32 = 1;
 pub(super) const ECHO: i32 = 2;
@@ -76,11 +77,12 @@ fn room(number: usize) -> String {
 }
 
 /// The node of the demo.
-pub(super) fn node(cluster: &Cluster) -> Result<Node, BuildError> {
+pub(super) fn node(cluster: &Cluster, settings: &Settings) -> Result<Node, BuildError> {
     Node::builder(cluster, "lobby", |place| Lobby {
         logins: Cell::new(0),
         clients: place.clients.clone(),
     })
+    .settings(settings)
     .routes(Router::new().route(LOGIN, on(login)).route(ECHO, on(echo)).route(SAY, on(say).login()))
     .build()
 }

@@ -7,7 +7,7 @@ use super::DemoArgs;
 use super::game;
 use super::table::Sample;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use yumen::client::{Client, Clients};
 use yumen::cluster::Cluster;
 use yumen::gate::{GateHandle, Tcp, Ws};
 use yumen::net::env::Env;
+use yumen::proto::packet::Layout;
+use yumen::settings::Watcher;
 use yumen_bench::stats::Latencies;
 
 /// Bots that connect at once.
@@ -64,12 +66,17 @@ pub(super) struct World {
 
 impl World {
     /// Starts gate and node, then the bots; returns when the first bots connect.
-    pub(super) async fn start(args: &DemoArgs) -> io::Result<Self> {
+    pub(super) async fn start(args: &DemoArgs, watcher: Watcher) -> io::Result<Self> {
+        let settings = watcher.settings();
         let cluster = Cluster::in_process();
-        let node = game::node(&cluster).map_err(io::Error::other)?;
+        let node = game::node(&cluster, &settings).map_err(io::Error::other)?;
+        let tcp = args.tcp.map(|tcp| Tcp::on(tcp.to_string()));
+        let ws = args.ws.map(|ws| Ws::on(ws.to_string()));
+        let (usual_tcp, usual_ws) = ("127.0.0.1:3553", "127.0.0.1:3653");
         let gate = yumen::gate::Gate::builder(&cluster)
-            .listen(Tcp::on(args.tcp.to_string()).connections_max(0))
-            .listen(Ws::on(args.ws.to_string()).connections_max(0))
+            .settings(&settings)
+            .listen(tcp.unwrap_or_else(|| Tcp::default_on(usual_tcp)).connections_max(0))
+            .listen(ws.unwrap_or_else(|| Ws::default_on(usual_ws)).connections_max(0))
             .build()
             .map_err(io::Error::other)?;
         let addresses = gate.addresses().to_vec();
@@ -77,7 +84,7 @@ impl World {
             return Err(io::Error::other("the gate has not bound both listeners"));
         };
         let (tcp, ws, handle) = (*tcp, *ws, gate.handle());
-        let app = App::default().pairs(gate, node);
+        let app = App::default().pairs(gate, node).follow(watcher);
         let (stop_servers, stop) = oneshot::channel();
         let (ready, served) = oneshot::channel();
         let servers = std::thread::Builder::new()
@@ -93,9 +100,13 @@ impl World {
         let (stop_bots, stop) = watch::channel(false);
         let counted = Shared::default();
         let (shared, count) = (Arc::clone(&counted), args.bots);
+        let ws_path = &settings.network.ws.server.path;
+        let doors =
+            (format!("tcp://{}", reachable(tcp)), format!("ws://{}{ws_path}", reachable(ws)));
+        let layout = settings.packet.layout();
         let bots = std::thread::Builder::new()
             .name("bots".to_owned())
-            .spawn(move || play(count, (tcp, ws), &shared, &stop))?;
+            .spawn(move || play((count, layout), &doors, &shared, &stop))?;
         let began = now();
         let gate = handle;
         Ok(Self { tcp, ws, gate, counted, began, stop_bots, stop_servers, bots, servers })
@@ -164,21 +175,29 @@ fn serve(
     }))
 }
 
-/// Runs the bots until they are told to stop.
+/// An address that a client on this machine can use.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let local = match addr {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    if addr.ip().is_unspecified() { SocketAddr::new(local, addr.port()) } else { addr }
+}
+
+/// Plays with so many bots, whose packets have this layout, until it is told to stop.
 fn play(
-    count: usize,
-    (tcp, ws): (SocketAddr, SocketAddr),
+    (count, layout): (usize, Layout),
+    (tcp, ws): &(String, String),
     counted: &Shared,
     stop: &watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let played = Clients::run(async |clients| {
+    let played = Clients::builder().layout(layout).run(async |clients| {
         let dice = Env::real().dice;
         let mut bots = tokio::task::JoinSet::new();
         for first in (0..count).step_by(CONNECT_AT_ONCE) {
             let until = count.min(first.saturating_add(CONNECT_AT_ONCE));
             for index in first..until {
-                let address =
-                    if index % 5 == 4 { format!("ws://{ws}/") } else { format!("tcp://{tcp}") };
+                let address = if index % 5 == 4 { ws.clone() } else { tcp.clone() };
                 let (clients, dice) = (clients.clone(), dice.clone());
                 let mut bot = Bot { index, counted: Arc::clone(counted), dice, stop: stop.clone() };
                 bots.spawn_local(async move { bot.live(&clients, &address).await });

@@ -50,6 +50,31 @@ fn a_short_run_reports_what_it_counted_as_json() {
 }
 
 #[test]
+fn the_demo_plays_as_its_settings_say() {
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let text = "packet = { routeBytes = 1, seqBytes = 4, byteOrder = 'little' }
+        network.tcp.server.addr = '127.0.0.1:0'
+        network.ws.server = { addr = '127.0.0.1:0', path = '/game' }";
+    std::fs::write(dir.path().join("etc.toml"), text).expect("written");
+    let etc = dir.path().to_str().expect("UTF-8");
+    let arguments = ["demo", "--bots", "5", "--seconds", "1", "--json"];
+    let by_flag = yumen(&[&arguments[..], &["--etc", etc]].concat());
+    let mut by_variable = Command::new(env!("CARGO_BIN_EXE_yumen"));
+    let by_variable = by_variable.args(arguments).env("DUE_ETC", etc).output().expect("runs");
+    for output in [by_flag, by_variable] {
+        assert!(output.status.success(), "{output:?}");
+        let summary: serde_json::Value = serde_json::from_str(&last_line(&output)).expect("JSON");
+        assert_eq!(summary["answered"], summary["requests"], "{summary}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("3553"), "the port is the file's: {said}");
+    }
+    let output = yumen(&["demo", "--etc", "/no/such/directory"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("flag --etc: /no/such/directory does not exist"), "{said}");
+}
+
+#[test]
 fn our_own_server_answers_in_every_codec_over_tcp_and_ws() {
     for transport in ["tcp", "ws"] {
         for codec in ["json", "raw", "msgpack", "protobuf"] {
