@@ -411,7 +411,7 @@ fn help_is_shown_and_unknown_flags_are_refused() {
         "Usage: life-",
         " [--etc DIR]",
         "--etc DIR ",
-        "--set KEY=VALUE",
+        "--set KEY=VALUE writes",
         "Exit codes:",
         "128+n",
     ]);
