@@ -410,8 +410,8 @@ fn help_is_shown_and_unknown_flags_are_refused() {
     ended.in_order(&[
         "Usage: life-",
         " [--etc DIR]",
-        "--etc DIR ",
-        "--set KEY=VALUE writes",
+        "  --etc DIR",
+        "  --set KEY=VALUE",
         "Exit codes:",
         "128+n",
     ]);
