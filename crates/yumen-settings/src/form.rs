@@ -236,7 +236,13 @@ impl Form for bool {
         match value {
             Value::Bool(truth) => Some(*truth),
             Value::Int(number) => Some(*number != 0),
-            Value::Text(text) => Some(value::truth(text.trim())),
+            Value::Text(text) => {
+                let text = text.trim();
+                let denies = ["no", "off", "n", "f"].iter().any(|no| text.eq_ignore_ascii_case(no));
+                let what = "counts as true, as it does for due; write false";
+                let note = denies.then(|| format!("{} {what}", quoted(text)));
+                return Some(Read { value: value::truth(text), note });
+            }
             Value::Null | Value::Float(_) | Value::List(_) | Value::Table(_) => None,
         }
         .map(Read::new)

@@ -184,6 +184,7 @@ fn what_has_no_effect_is_noted_once_for_all_its_keys() {
     assert_eq!(notes(text), [format!("etc/etc.toml: {keys}: {why}")], "512 is the default");
     for line in [
         "packet.byteOrder = 'middle'",
+        "packet.heartbeatTime = 'No'",
         "network.tcp.server.handshakeTimeout = '3s'",
         "network.tcp.server.heartbeatInterval = '10'",
         "network.tcp.server.heartbeatInterval = 10",

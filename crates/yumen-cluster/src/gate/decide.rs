@@ -68,6 +68,7 @@ impl Decided {
         metadata.extend(code.metadata);
         let in_flight = own.map(|own| u32::try_from(own.in_flight_max.0).unwrap_or(u32::MAX));
         let rate = own.map(|own| own.messages_per_second_max);
+        let buffers_max = own.map(|own| own.buffers_max.len());
         let drain_max = written.map(drain_max);
         Self {
             id: id.unwrap_or_else(|| fresh_id(&name)),
@@ -85,7 +86,7 @@ impl Decided {
                 .unwrap_or_default(),
             in_flight_max: code.in_flight_max.or(in_flight).unwrap_or(256 * 1024),
             messages_per_second_max: Limit::new(code.messages_per_second_max, rate, 0),
-            buffers_max: code.buffers_max.unwrap_or(32 * 1024 * 1024),
+            buffers_max: code.buffers_max.or(buffers_max).unwrap_or(32 * 1024 * 1024),
             drain_max: code.drain_max.or(drain_max).unwrap_or(Duration::from_secs(10)),
         }
     }
@@ -166,7 +167,7 @@ mod tests {
     type Row = (&'static str, &'static str, fn(&Decided) -> String, &'static str);
 
     /// A key, a value in toml, what has to come of it.
-    const ROWS: [Row; 26] = [
+    const ROWS: [Row; 27] = [
         ("cluster.gate.id", "'g-7'", |gate| gate.id.clone(), "g-7"),
         ("cluster.gate.name", "'door'", |gate| gate.name.clone(), "door"),
         ("cluster.gate.dispatch", "'rr'", |gate| format!("{:?}", gate.dispatch), "RoundRobin"),
@@ -244,6 +245,7 @@ mod tests {
             "6",
         ),
         ("yumen.gate.backlogMax", "'2K'", |gate| connection(gate).backlog_max.to_string(), "2048"),
+        ("yumen.gate.buffersMax", "'3K'", |gate| gate.buffers_max.to_string(), "3072"),
         (
             "yumen.gate.writeStallMax",
             "'2s'",
