@@ -15,7 +15,8 @@ use std::{
 /// Most links on the way to one file, as for the system itself.
 const LINKS_MAX: u32 = 40;
 
-/// Most levels of directories, and most names in all of them. Beyond these nothing is read either.
+/// Most levels of directories, and most names in all of them together. Beyond these nothing is read
+/// either.
 const LEVELS_MAX: u32 = 9;
 const NAMES_MAX: usize = 4096;
 
@@ -26,6 +27,8 @@ pub(super) struct Paths {
     whole: BTreeSet<PathBuf>,
     /// Paths that count wherever they are.
     names: BTreeSet<PathBuf>,
+    /// Names in all directories so far.
+    listed: usize,
 }
 
 impl Paths {
@@ -92,7 +95,10 @@ impl Paths {
             return;
         };
         self.whole.insert(path.to_owned());
-        for path in entries.flatten().map(|entry| entry.path()).take(NAMES_MAX) {
+        let room = NAMES_MAX.saturating_sub(self.listed);
+        let listed: Vec<_> = entries.flatten().map(|entry| entry.path()).take(room).collect();
+        self.listed = self.listed.saturating_add(listed.len());
+        for path in listed {
             if is_hidden(&path) {
                 continue;
             }
@@ -161,6 +167,16 @@ mod tests {
             assert!(!event(path), "{path}");
         }
         assert!(paths.count(&notify::Event::new(EventKind::Any)), "names were lost");
+    }
+
+    #[test]
+    fn a_tree_without_end_is_not_followed_for_ever() {
+        let (_dir, root) = root();
+        for name in ["a", "b", "c", "d"] {
+            symlink(".", root.join(name)).unwrap();
+        }
+        let paths = Paths::of(&root);
+        assert!(paths.whole.len() <= NAMES_MAX + 1, "{}", paths.whole.len());
     }
 
     #[test]
