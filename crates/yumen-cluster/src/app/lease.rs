@@ -44,10 +44,16 @@ impl Lease {
         match locator.renew(id, self.life).await {
             Ok(()) => {}
             Err(LocatorError::NotOpen { .. } | LocatorError::Superseded { .. }) => {
-                if let Ok(next) = locator.open(id).await {
-                    tracing::warn!(%id, "the locator had given this instance up; it begins anew");
-                    self.life = next;
-                    lives.send(next);
+                match locator.open(id).await {
+                    Ok(next) => {
+                        tracing::warn!(%id, "the locator had given this instance up; it begins anew");
+                        self.life = next;
+                        lives.send(next);
+                    }
+                    Err(error) => tracing::warn!(
+                        %id, %error,
+                        "the locator has given this instance up and does not take it again yet"
+                    ),
                 }
             }
             Err(error) => tracing::warn!(%id, %error, "the locator did not take the renewal"),

@@ -15,7 +15,7 @@ use crate::{
     node::workers::Workers,
     pulse::Pulse,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -55,7 +55,7 @@ pub(super) struct Running {
     pub(super) stop_gates: WatchSender<Stop>,
     pub(super) stop_nodes: WatchSender<Stop>,
     pub(super) doors: BTreeMap<InstanceId, (Entrance, Option<Door>)>,
-    pub(super) acceptors: JoinSet<std::io::Result<()>>,
+    pub(super) acceptors: JoinSet<io::Result<()>>,
     pub(super) renewing: JoinSet<()>,
 }
 
@@ -216,8 +216,11 @@ impl Running {
                     let source = self.ended(report).err().unwrap_or(InstanceError::ThreadLost);
                     return Err(AppError::Instance { id, source });
                 },
-                Some(accepting) = self.acceptors.join_next() => if let Ok(Err(error)) = accepting {
-                    return Err(AppError::Listener(error));
+                Some(accepting) = self.acceptors.join_next() => match accepting {
+                    // Every instance behind it has ended, and reports that itself.
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(AppError::Listener(error)),
+                    Err(panicked) => return Err(AppError::Listener(io::Error::other(panicked))),
                 },
             }
         }
@@ -230,5 +233,19 @@ impl Running {
         let live = self.live.iter_mut().find(|live| Arc::ptr_eq(&live.entry, &entry));
         live.into_iter().for_each(|live| live.over = true);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_panics_is_a_failure() {
+        let mut running = Running::new(Control::default(), None);
+        running.acceptors.spawn(async { panic!("expected by this test") });
+        // Nothing else happens, so the clock of this runtime moves on to the end of the wait.
+        let failed = tokio::time::timeout(SLOW_START, running.failed()).await;
+        assert!(matches!(failed, Ok(Err(AppError::Listener(_)))), "{failed:?}");
     }
 }
