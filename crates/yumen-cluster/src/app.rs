@@ -367,6 +367,7 @@ impl App {
         stop: impl Future<Output = ()>,
     ) -> Result<(), AppError> {
         let control = self.control();
+        control.begin();
         let result = self.live(signals, stop).await;
         control.set_phase(Phase::Ended);
         result

@@ -77,15 +77,15 @@ impl Queue {
 
 /// Everything an app shows of itself, with the labels of `yumen.admin.labels` in every sample.
 ///
-/// Takes no longer than [`ASK_MAX`], however its instances are. Labels whose names are wrong are left
-/// out: check them at the start, with [`Labels::new`].
+/// Takes no longer than [`ASK_MAX`], however its instances are. The labels are those with which the run
+/// began; if the name of one is wrong, all are left out: check them with [`Labels::new`].
 pub async fn render(control: &Control) -> String {
     render_with(control, |_| {}).await
 }
 
 /// As [`render`], with what `more` writes.
 pub(crate) async fn render_with(control: &Control, more: impl FnOnce(&mut Page<'_>)) -> String {
-    let labels = Labels::new(&control.settings().yumen.admin.labels).unwrap_or_default();
+    let labels = Labels::new(&control.settings_at_start().yumen.admin.labels).unwrap_or_default();
     let mut page = Page::new(&labels);
     for phase in Phase::ALL {
         let is = u64::from(phase == control.phase());
@@ -136,7 +136,7 @@ fn services(page: &mut Page<'_>, control: &Control) {
         page.sample(&family::LOG_LINES, whose, &[outcome], count);
     }
     page.sample(&family::LOG_QUEUE, whose, &[], wide(logs.queue_bytes()));
-    let max = control.settings().yumen.log.queue_bytes;
+    let max = control.settings_at_start().yumen.log.queue_bytes;
     page.sample(&family::LOG_QUEUE_LIMIT, whose, &[], max.0);
 }
 

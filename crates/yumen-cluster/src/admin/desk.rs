@@ -101,7 +101,7 @@ impl Desk {
 
     /// From when on an instance counts as stuck.
     pub(super) fn stall_max(&self) -> Duration {
-        self.control.settings().yumen.app.stall_max
+        self.control.settings_at_start().yumen.app.stall_max
     }
 
     /// What goes on beside the requests: log levels that end, and a line about refused requests.

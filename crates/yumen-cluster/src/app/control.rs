@@ -218,6 +218,7 @@ struct Shared {
     served: AtomicBool,
     order: WatchSender<Order>,
     settings: WatchSender<Arc<Settings>>,
+    began_with: OnceLock<Arc<Settings>>,
     parts: Mutex<Parts>,
     logs: OnceLock<Logs>,
     #[cfg(feature = "admin")]
@@ -242,6 +243,7 @@ impl Default for Control {
             served: AtomicBool::new(false),
             order: WatchSender::new(Order::Run),
             settings: WatchSender::new(Arc::default()),
+            began_with: OnceLock::new(),
             parts: Mutex::default(),
             logs: OnceLock::new(),
             #[cfg(feature = "admin")]
@@ -300,6 +302,11 @@ impl Control {
         self.settings_watch().current()
     }
 
+    /// The settings with which the run began: what needs a restart stays as it is here.
+    pub(crate) fn settings_at_start(&self) -> Arc<Settings> {
+        self.0.began_with.get().cloned().unwrap_or_else(|| self.settings())
+    }
+
     /// Follows the settings: a new value each time a file has changed and is right.
     pub fn settings_watch(&self) -> Watch<Arc<Settings>> {
         self.0.settings.watch()
@@ -346,6 +353,11 @@ impl Control {
 
     pub(super) fn set_settings(&self, settings: Arc<Settings>) {
         self.0.settings.send(settings);
+    }
+
+    /// The run begins, with the settings of this moment.
+    pub(super) fn begin(&self) {
+        let _an_app_runs_once = self.0.began_with.set(self.settings());
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {
@@ -431,6 +443,20 @@ mod tests {
         control.end_now();
         control.drain();
         assert_eq!(control.orders().current(), Order::End);
+    }
+
+    #[tokio::test]
+    async fn labels_that_change_in_the_files_wait_for_the_next_start() {
+        let zone = |name| {
+            let text = format!("[yumen.admin.labels]\nzone = '{name}'\n");
+            Arc::new(Settings::parse(&text, "etc.toml".as_ref()).unwrap())
+        };
+        let control = Control::default();
+        control.set_settings(zone("old"));
+        control.begin();
+        control.set_settings(zone("new"));
+        let page = crate::metrics::render(&control).await;
+        assert!(page.contains("zone=\"old\"") && !page.contains("zone=\"new\""), "{page}");
     }
 
     #[test]
