@@ -190,8 +190,9 @@ impl Complaint {
         let (listener, errors) = (self.listener.map(tracing::field::display), self.errors);
         tracing::warn!(
             listener, %error, errors,
-            "clients could not be accepted; they wait, and it is tried again (is the limit of open \
-             files, ulimit -n, too low?)"
+            "clients could not be accepted: most likely this process is out of descriptors. They wait, \
+             and it is tried again; allow more (`ulimit -n`, or LimitNOFILE= of a systemd unit), or \
+             fewer connections (network.*.server.maxConnNum)"
         );
     }
 }

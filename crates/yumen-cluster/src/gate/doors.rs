@@ -1,6 +1,6 @@
-//! What goes wrong where connections are accepted, in the log: at once, then at most every ten seconds.
+//! Connections that were refused, in the log: at once, then at most every ten seconds.
 //!
-//! The acceptor only counts. An operator who looks at the log has to learn that clients are turned
+//! The acceptor says itself that it cannot accept; what it refuses it only counts. An operator who looks at the log has to learn that clients are turned
 //! away, by which limit, and what to do; and not once for each of them.
 
 use super::hall::Hall;
@@ -17,7 +17,6 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// What the log was told. The instances of a gate share it: one of them says it.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    errors: AtomicU64,
     listener: AtomicU64,
     address: AtomicU64,
 }
@@ -37,17 +36,8 @@ impl Hall {
             return;
         }
         let (counts, told) = (&self.plan.counts, &self.plan.told);
-        let errors = fresh(&told.errors, counts, |listener| &listener.errors);
         let listener = fresh(&told.listener, counts, |listener| &listener.refused_total);
         let address = fresh(&told.address, counts, |listener| &listener.refused_address);
-        if errors > 0 {
-            tracing::warn!(
-                errors,
-                "connections could not be accepted: most likely this process is out of descriptors. \
-                 New clients wait until others leave; allow more (`ulimit -n`, or LimitNOFILE= of a \
-                 systemd unit), or fewer connections (network.*.server.maxConnNum)"
-            );
-        }
         if listener > 0 {
             tracing::warn!(
                 refused = listener,
@@ -62,7 +52,7 @@ impl Hall {
                  (yumen.gate.perAddressMax)"
             );
         }
-        if errors > 0 || listener > 0 || address > 0 {
+        if listener > 0 || address > 0 {
             self.doors_said.set(Some(now.mono));
         }
     }
@@ -75,13 +65,13 @@ mod tests {
     #[test]
     fn what_was_counted_is_told_once_whoever_asks_and_however_many_listeners_there_are() {
         let (counts, told) = (Counts::new(2), Told::default());
-        let errors = || fresh(&told.errors, &counts, |listener| &listener.errors);
-        assert_eq!(errors(), 0);
-        counts.listeners()[0].errors.store(3, Ordering::Relaxed);
-        counts.listeners()[1].errors.store(2, Ordering::Relaxed);
-        counts.listeners()[1].refused_total.store(9, Ordering::Relaxed);
-        assert_eq!((errors(), errors()), (5, 0));
-        counts.listeners()[1].errors.store(4, Ordering::Relaxed);
-        assert_eq!((errors(), errors()), (2, 0));
+        let refused = || fresh(&told.listener, &counts, |listener| &listener.refused_total);
+        assert_eq!(refused(), 0);
+        counts.listeners()[0].refused_total.store(3, Ordering::Relaxed);
+        counts.listeners()[1].refused_total.store(2, Ordering::Relaxed);
+        counts.listeners()[1].refused_address.store(9, Ordering::Relaxed);
+        assert_eq!((refused(), refused()), (5, 0));
+        counts.listeners()[1].refused_total.store(4, Ordering::Relaxed);
+        assert_eq!((refused(), refused()), (2, 0));
     }
 }
