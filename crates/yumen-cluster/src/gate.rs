@@ -229,7 +229,7 @@ impl GateBuilder {
     /// Most bytes that all connections of an instance may hold together: queued for clients, and of
     /// packets that have not come whole. Beyond it each connection may hold 16 KiB, whatever it
     /// might hold otherwise, and is closed if it holds more: so many bad clients are no worse than a
-    /// few. Default: 32 MiB.
+    /// few. Default: 16 MiB.
     #[must_use]
     pub fn buffers_max(mut self, bytes: usize) -> Self {
         self.code.buffers_max = Some(bytes);

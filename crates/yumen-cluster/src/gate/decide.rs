@@ -86,7 +86,7 @@ impl Decided {
                 .unwrap_or_default(),
             in_flight_max: code.in_flight_max.or(in_flight).unwrap_or(256 * 1024),
             messages_per_second_max: Limit::new(code.messages_per_second_max, rate, 0),
-            buffers_max: code.buffers_max.or(buffers_max).unwrap_or(32 * 1024 * 1024),
+            buffers_max: code.buffers_max.or(buffers_max).unwrap_or(16 * 1024 * 1024),
             drain_max: code.drain_max.or(drain_max).unwrap_or(Duration::from_secs(10)),
         }
     }

@@ -107,6 +107,7 @@ impl Table {
     }
 
     /// The member a stateless message goes to.
+    #[inline]
     pub(crate) fn pick(&self, route: &Route, how: Dispatch, roll: u64) -> Option<&Member> {
         let pick = route.turns.borrow_mut().pick(how, &route.weights, roll)?;
         self.member(*route.open.get(pick)?)

@@ -74,7 +74,7 @@ section! {
         backlog_max "backlogMax": Bytes = "1M", Start => least(1);
         /// Most bytes that all connections of one gate instance hold together: queued for clients, and
         /// of packets that have not come whole. Beyond it those that hold more than 16 KiB are closed.
-        buffers_max "buffersMax": Bytes = "32M", Start => least(1);
+        buffers_max "buffersMax": Bytes = "16M", Start => least(1);
         /// Longest time in which a client takes none of its bytes; then it is closed.
         write_stall_max "writeStallMax": Duration = "10s", Start => least(1_000_000);
         /// Longest time for draining at the end, before what is left is closed.
