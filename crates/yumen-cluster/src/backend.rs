@@ -45,7 +45,8 @@ impl Backend {
     /// a request that has begun.
     ///
     /// # Errors
-    /// Busy if too many wait for their turn; unavailable if the service runtime has ended.
+    /// Busy if too many wait for their turn; unavailable if the service runtime has ended; internal if
+    /// the request panicked.
     pub async fn run<T: Send + 'static>(
         &self,
         request: impl Future<Output = T> + Send + 'static,
@@ -62,7 +63,10 @@ impl Backend {
             drop(room);
             result
         });
-        running.await.map_err(|_| Status::unavailable("the service runtime has ended"))
+        running.await.map_err(|lost| match lost.is_panic() {
+            true => Status::internal("a request to the cluster's stores panicked"),
+            false => Status::unavailable("the service runtime has ended"),
+        })
     }
 }
 
@@ -75,6 +79,14 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
         task::Poll,
     };
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_not_taken_for_the_end_of_the_runtime() {
+        let backend = Backend::on(Handle::current());
+        let request = async { panic!("expected by this test") };
+        let status = backend.run::<()>(request).await.unwrap_err().to_string();
+        assert!(status.contains("panicked"), "{status}");
+    }
 
     #[tokio::test]
     async fn requests_beyond_the_bound_wait_for_their_turn_and_none_is_refused() {
