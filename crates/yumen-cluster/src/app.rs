@@ -411,7 +411,7 @@ impl App {
             Some(Ok(())) => {
                 control.set_phase(Phase::Serving);
                 if let Some(cards) = banner {
-                    ways::show(&cards, control.logs().as_ref());
+                    ways::show(cards, control.logs()).await;
                 }
                 // To the end of the stop: a thread may get stuck in that too.
                 following.spawn(watchdog::watch(control.clone(), *ways.stall_warn.value()));

@@ -12,6 +12,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
+use tokio::{sync::oneshot, time::timeout};
 use yumen_log::Logs;
 use yumen_net::env::Clock;
 use yumen_settings::{Mode, Settings};
@@ -136,11 +137,44 @@ fn time() -> String {
 /// Longest wait for the lines before the banner.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
+/// Longest wait for the banner.
+const SHOW_MAX: Duration = Duration::from_secs(2);
+
 /// Prints the banner, behind what was logged before. A standard output that is gone is no reason to
-/// stop.
-pub(super) fn show(cards: &[Card], logs: Option<&Logs>) {
-    let _in_time = logs.is_none_or(|logs| logs.flush(FLUSH_MAX));
-    let mut out = io::stdout().lock();
-    let text = banner::render(cards, out.is_terminal());
-    let _nobody_reads = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// stop, and one that nobody reads is no reason to wait.
+pub(super) async fn show(cards: Vec<Card>, logs: Option<Logs>) {
+    let print = move || {
+        let _in_time = logs.is_none_or(|logs| logs.flush(FLUSH_MAX));
+        let mut out = io::stdout().lock();
+        let text = banner::render(&cards, out.is_terminal());
+        let _nobody_reads = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    };
+    within(SHOW_MAX, print).await;
+}
+
+/// Runs `work`, which may block for ever, on a thread of its own; waits for it no longer than `max`.
+async fn within(max: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = oneshot::channel();
+    let run = move || {
+        work();
+        let _nobody_waits = done.send(());
+    };
+    match std::thread::Builder::new().name("banner".to_owned()).spawn(run) {
+        Ok(_) => {
+            let _in_time = timeout(max, is_done).await;
+        }
+        Err(error) => tracing::warn!(%error, "no thread to show the banner"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_output_that_nobody_reads_does_not_hold_up_the_app() {
+        let (reader, blocked) = std::sync::mpsc::channel::<()>();
+        within(SHOW_MAX, move || blocked.recv().unwrap_or_default()).await;
+        drop(reader);
+    }
 }
