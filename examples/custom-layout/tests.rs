@@ -73,21 +73,29 @@ fn a_client_of_another_byte_order_is_closed_and_counted_and_the_others_play_on()
     over_tcp(&mut good, &little(DOUBLE, Some(1), "1"), &[little(DOUBLE, Some(1), "2")]);
     let stats = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stats = stats.block_on(gate.stats());
-    assert_eq!(stats.closed_oversize, 1, "{stats:?}");
+    assert_eq!((stats.closed_oversize, stats.wrong_layout), (1, 1), "{stats:?}");
     server.stop();
 }
 
 #[test]
-fn a_client_with_narrower_fields_is_told_nothing_it_could_take_for_an_answer() {
+fn a_client_with_narrower_fields_is_told_both_layouts_in_its_own() {
     let server = start(layout());
     let narrow = Layout { route: Width::Two, seq: Some(Width::Two), ..layout() };
-    let clients = Clients::builder().layout(narrow).codec(Plain).call_max(Duration::from_secs(2));
     let address = server.tcp.to_string();
-    let refused = clients.run(async |clients| {
-        let client = clients.connect(&address).await.unwrap();
-        client.call_raw(1, b"21").await
-    });
-    assert!(refused.unwrap().is_err());
+    for body in [&b"21"[..], br#"{"name":"Ann"}"#] {
+        let max = Duration::from_secs(60);
+        let clients = Clients::builder().layout(narrow).codec(Plain).call_max(max);
+        let refused = clients.run(async |clients| {
+            let client = clients.connect(&address).await.unwrap();
+            client.call_raw(1, body).await
+        });
+        let status = refused.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::UNROUTABLE, "{status}");
+        for widths in ["routeBytes = 4, packet.seqBytes = 4", "routeBytes = 2, packet.seqBytes = 2"]
+        {
+            assert!(status.to_string().contains(widths), "{status}");
+        }
+    }
     server.stop();
 }
 

@@ -3,7 +3,7 @@
 //! Nothing on the wire tells a packet's layout, so two ends that are configured differently talk
 //! past each other without an error. Here one packet is read in every other layout, and the one in
 //! which it makes most sense wins. It is a guess, for a log line and a status; never called for
-//! packets that were understood. Pure; costs at most 24 looks at one packet.
+//! packets that were understood. Pure; costs at most 47 looks at one packet.
 
 use super::{ByteOrder, CONTROL, Layout, SIZE_LEN, Width};
 use crate::id::RouteId;
@@ -62,6 +62,8 @@ const TLS: [u8; 2] = [0x16, 3];
 /// Sequence numbers of a client that has not spoken for long.
 const SEQ_MAX: i32 = 4096;
 
+/// The sense that a packet for an unserved route must make: more than a sequence number.
+const CLEAR: u32 = 5;
 /// What it takes off the sense of a packet that nobody serves its route.
 const UNSERVED: u32 = 3;
 
@@ -76,13 +78,31 @@ impl Layout {
         if start.starts_with(&TLS) {
             return Some(Guess::Tls);
         }
-        let all = [ByteOrder::Big, ByteOrder::Little].into_iter().flat_map(|order| self.all(order));
-        let others = all.filter(|layout| !layout.reads_as(self));
-        let likely = others.filter_map(|layout| layout.likely(self, bytes, &is_route));
-        let (score, guess) = likely.max_by_key(|(score, _)| *score)?;
+        let orders = [ByteOrder::Big, ByteOrder::Little];
+        let others = || {
+            let all = orders.into_iter().flat_map(|order| self.all(order));
+            all.filter(|layout| !layout.reads_as(self))
+        };
+        let likely = others().filter_map(|layout| layout.likely(self, bytes, &is_route));
+        let best = likely.max_by_key(|(score, _)| *score);
         // It may be what it says: a message for a route that nobody serves.
-        let as_it_is = self.likely(self, bytes, |_| true).map_or(0, |(score, _)| score);
-        (score >= as_it_is.saturating_sub(UNSERVED)).then_some(guess)
+        let as_it_is = self.likely(self, bytes, |_| true).map(|(score, _)| score);
+        match (best, as_it_is) {
+            (Some((score, guess)), as_it_is) => {
+                let least = as_it_is.unwrap_or(0).saturating_sub(UNSERVED);
+                (score >= least).then_some(guess)
+            }
+            (None, Some(_)) => None,
+            // It says nothing here, so it may be for an unserved route in another layout.
+            (None, None) => {
+                let likely =
+                    others().filter_map(|layout| layout.likely(self, bytes, |id| id.0 != 0));
+                let clear = likely.filter(|(score, guess)| {
+                    *score >= CLEAR && matches!(guess, Guess::Layout { seq: 1.., .. })
+                });
+                clear.max_by_key(|(score, _)| *score).map(|(_, guess)| guess)
+            }
+        }
     }
 
     /// This layout with that order and every width.
@@ -199,6 +219,23 @@ mod tests {
         assert_eq!(guess, Some(Guess::Layout { layout: little, route: None, seq: 0 }));
         assert_eq!(gate.guess(b"GET / HTTP/1.1\r\n", |_| true), Some(Guess::Http));
         assert_eq!(gate.guess(&[0x16, 3, 1, 2, 0], |_| true), Some(Guess::Tls));
+    }
+
+    #[test]
+    fn what_makes_no_sense_as_configured_is_named_even_for_a_route_that_nobody_serves() {
+        let wide = Width::Four;
+        let little = ByteOrder::Little;
+        let gate = Layout { order: little, route: wide, seq: Some(wide), ..Layout::default() };
+        for order in [ByteOrder::Big, ByteOrder::Little] {
+            let client = Layout { order, ..Layout::default() };
+            for body in [&b"21"[..], br#"{"name":"Ann"}"#] {
+                let guess = gate.guess(&packet(&client, 1, body), |_| false);
+                let right = Guess::Layout { layout: client, route: Some(RouteId(101)), seq: 1 };
+                assert_eq!(guess, Some(right), "{order:?} {body:?}");
+            }
+        }
+        let late = packet(&Layout::default(), 5000, &[7; 9]);
+        assert_eq!(Layout::default().guess(&late, |_| false), None, "a large number is no reason");
     }
 
     #[test]
