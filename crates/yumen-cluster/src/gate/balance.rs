@@ -38,6 +38,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     /// The index of the member to take, from 0 to `weights.len()` - 1; `None` if there is none.
+    #[inline]
     pub(crate) fn pick(&mut self, how: Dispatch, weights: &[u32], roll: u64) -> Option<usize> {
         let count = weights.len();
         if count <= 1 {
@@ -57,6 +58,7 @@ impl Turns {
         }
     }
 
+    #[inline]
     fn weighted(&mut self, weights: &[u32]) -> usize {
         let all_zero = weights.iter().all(|weight| *weight == 0);
         let weight = |w: u32| if all_zero { 1 } else { i64::from(w) };

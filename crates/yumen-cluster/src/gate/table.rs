@@ -94,6 +94,7 @@ impl Table {
         }
     }
 
+    #[inline]
     pub(crate) fn route(&self, id: RouteId) -> Option<&Route> {
         self.routes.get(&id)
     }
@@ -102,6 +103,7 @@ impl Table {
         &self.members
     }
 
+    #[inline]
     pub(crate) fn member(&self, index: u32) -> Option<&Member> {
         self.members.get(usize::try_from(index).ok()?)
     }
