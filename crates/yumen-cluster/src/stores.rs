@@ -10,6 +10,7 @@ use std::sync::{
 use yumen_core::{
     BoxFuture,
     cluster::{Instance, Kind, Snapshot},
+    health::Health,
     locator::{Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
     registry::{Registry, RegistryError},
     watch::Watch,
@@ -93,6 +94,10 @@ impl<R: Registry> Registry for Counted<R> {
     fn watch(&self, kind: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
         self.counts.watch.count(self.store.watch(kind))
     }
+
+    fn health(&self) -> Health {
+        self.store.health()
+    }
 }
 
 impl<L: Locator> Locator for Counted<L> {
@@ -151,6 +156,10 @@ impl<L: Locator> Locator for Counted<L> {
 
     fn watch(&self) -> Moves {
         self.store.watch()
+    }
+
+    fn health(&self) -> Health {
+        self.store.health()
     }
 }
 

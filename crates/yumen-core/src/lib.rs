@@ -25,6 +25,7 @@ pub mod cluster;
 pub mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod health;
 pub mod locator;
 pub mod memory;
 pub mod registry;

@@ -24,7 +24,7 @@
 
 mod moves;
 
-use crate::{BoxFuture, status::Status};
+use crate::{BoxFuture, health::Health, status::Status};
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 use yumen_proto::{Epoch, InstanceId, UserId};
 
@@ -199,6 +199,11 @@ pub trait Locator: Send + Sync + 'static {
 
     /// Follows every change from now on. The stream outlives failures of the backend.
     fn watch(&self) -> Moves;
+
+    /// How the backend is doing now; asked for reports, never waits. Default: well.
+    fn health(&self) -> Health {
+        Health::Good
+    }
 }
 
 /// Why a locator did not do it.

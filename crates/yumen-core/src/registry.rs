@@ -10,6 +10,7 @@
 use crate::{
     BoxFuture,
     cluster::{Instance, Kind, Snapshot},
+    health::Health,
     watch::Watch,
 };
 use std::error::Error;
@@ -48,6 +49,11 @@ pub trait Registry: Send + Sync + 'static {
     /// # Errors
     /// [`RegistryError`] if no set could be had at all.
     fn watch(&self, kind: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>>;
+
+    /// How the backend is doing now; asked for reports, never waits. Default: well.
+    fn health(&self) -> Health {
+        Health::Good
+    }
 }
 
 /// The discovery backend failed. Keep the last good state, try again with back-off, and show it

@@ -1,0 +1,1 @@
+//! Instances in etcd, as due v2.5 writes them there.
