@@ -24,6 +24,8 @@ mod board;
 mod here;
 mod links;
 mod near;
+mod outside;
 
 pub use board::{Neighbours, Switchboard};
 pub use links::{CallError, LANE_MAX, LinkId, Links, Load, Receive, Unsent};
+pub use outside::{AllowList, NetBlock, NotAnAddress, Outside, Peer, Tuning};

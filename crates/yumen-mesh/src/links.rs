@@ -7,14 +7,18 @@ use crate::{
     board::{Knock, Neighbours, Switchboard},
     here::Here,
     near::{Near, NearEnd},
+    outside::{Outside, Peer},
 };
 use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
+use yumen_core::{cluster::Snapshot, locator::Incarnation};
 use yumen_net::env::Env;
 use yumen_proto::{
     id::InstanceId,
@@ -25,7 +29,7 @@ use yumen_proto::{
 pub const LANE_MAX: usize = 4 * 1024 * 1024;
 /// Most calls of one instance that wait for an answer.
 const CALLS_MAX: usize = 65_536;
-/// Longest wait for the answer to a call, as due's `callTimeout`.
+/// Longest wait for the answer to a call, unless somebody says otherwise.
 const CALL_MAX: Duration = Duration::from_secs(3);
 
 /// A peer instance, within one instance. Never used again for another, nor for the same one after it
@@ -39,8 +43,13 @@ pub trait Receive {
     fn on_frame(&self, link: LinkId, frame: Frame<'_>);
     /// Write what the frames have caused.
     fn on_batch_end(&self) {}
-    /// The peer is gone; `link` means nothing from now on.
+    /// The peer is gone; `link` means nothing from now on. What was sent on it and not answered may
+    /// have been carried out.
     fn on_lost(&self, _link: LinkId, _peer: &InstanceId) {}
+    /// A frame that was queued for a peer can never be sent, and was not carried out. Comes after
+    /// [`Receive::on_lost`], for each such frame in their order. Calls are not reported here: they end
+    /// with [`CallError::NotSent`].
+    fn on_unsent(&self, _peer: &InstanceId, _frame: Frame<'_>) {}
 }
 
 /// Why a frame was not sent.
@@ -75,7 +84,7 @@ pub(crate) enum Carrier {
     Near(Near),
 }
 
-struct Peer {
+struct Known {
     id: InstanceId,
     kind: Kind,
     carrier: Rc<Carrier>,
@@ -110,7 +119,7 @@ pub struct Links {
     board: Switchboard,
     neighbours: Rc<Neighbours>,
     receiver: RefCell<Option<Rc<dyn Receive>>>,
-    peers: RefCell<FxHashMap<LinkId, Peer>>,
+    peers: RefCell<FxHashMap<LinkId, Known>>,
     ids: Cell<u32>,
     closed: Cell<bool>,
     known: RefCell<FxHashMap<InstanceId, LinkId>>,
@@ -118,6 +127,10 @@ pub struct Links {
     touched: RefCell<Vec<LinkId>>,
     calls: RefCell<FxHashMap<u64, (LinkId, oneshot::Sender<Answer>)>>,
     seq: Cell<u64>,
+    call_max: Cell<Duration>,
+    outside: RefCell<Option<Outside>>,
+    directory: RefCell<BTreeMap<Kind, Snapshot>>,
+    fences: RefCell<BTreeMap<InstanceId, Incarnation>>,
     /// Answers nobody waited for any more.
     pub late: Cell<u64>,
     /// Frames that did not parse.
@@ -158,6 +171,10 @@ impl Links {
             touched: RefCell::default(),
             calls: RefCell::default(),
             seq: Cell::new(0),
+            call_max: Cell::new(CALL_MAX),
+            outside: RefCell::default(),
+            directory: RefCell::default(),
+            fences: RefCell::default(),
             late: Cell::new(0),
             malformed: Cell::new(0),
         });
@@ -253,9 +270,31 @@ impl Links {
         }
     }
 
-    /// The instance behind a link, and what it is; `None` once it is gone.
-    pub fn peer(&self, link: LinkId) -> Option<(InstanceId, Kind)> {
-        self.peers.borrow().get(&link).map(|peer| (peer.id.clone(), peer.kind))
+    /// The instance behind a link; `None` once it is gone.
+    pub fn peer(&self, link: LinkId) -> Option<Peer> {
+        let peers = self.peers.borrow();
+        peers.get(&link).map(|peer| Peer { id: peer.id.clone(), kind: peer.kind, ours: true })
+    }
+
+    /// Lets instances of other processes reach this one, and this one them. To be called once, after
+    /// [`Links::open`] and before [`Links::start`].
+    pub fn go_outside(self: &Rc<Self>, outside: Outside) {
+        self.call_max.set(outside.tuning.call_max);
+        self.outside.replace(Some(outside));
+    }
+
+    /// Tells who there is of one kind, as the registry has it: at every snapshot. Instances of this
+    /// process need none.
+    pub fn set_peers(&self, kind: Kind, peers: &Snapshot) {
+        self.directory.borrow_mut().insert(kind, Arc::clone(peers));
+    }
+
+    /// That life of an instance is over, and every earlier one: its links are cut, and its handshakes
+    /// refused. An instance of this process lives as long as the process, and is not cut off.
+    pub fn fence(&self, instance: &InstanceId, life: Incarnation) {
+        let mut fences = self.fences.borrow_mut();
+        let over = fences.entry(instance.clone()).or_default();
+        *over = life.max(*over);
     }
 
     /// Sends a frame after all earlier ones of its lane. It may wait until [`Links::flush`].
@@ -303,7 +342,7 @@ impl Links {
         }
     }
 
-    /// Asks a peer and waits for its answer, at most 3 s. Dropping the future forgets the answer; the
+    /// Asks a peer and waits for its answer, at most 3 s or [`Tuning::call_max`](crate::Tuning::call_max). Dropping the future forgets the answer; the
     /// peer carries the command out all the same.
     ///
     /// # Errors
@@ -322,7 +361,7 @@ impl Links {
         tokio::select! {
             biased;
             answer = rx => answer.map_err(|_| CallError::Unknown),
-            () = self.env.clock.sleep(CALL_MAX) => Err(CallError::Unknown),
+            () = self.env.clock.sleep(self.call_max.get()) => Err(CallError::Unknown),
         }
     }
 
@@ -396,7 +435,7 @@ impl Links {
     }
 
     fn settle(&self, link: LinkId, (id, kind): (&InstanceId, Kind), carrier: Carrier) {
-        let peer = Peer { id: id.clone(), kind, carrier: Rc::new(carrier), touched: false };
+        let peer = Known { id: id.clone(), kind, carrier: Rc::new(carrier), touched: false };
         self.peers.borrow_mut().insert(link, peer);
         self.known.borrow_mut().insert(id.clone(), link);
     }

@@ -5,24 +5,13 @@
 //! [`Uplink::room`] and [`Uplink::call`].
 
 use std::rc::Rc;
-use yumen_core::cluster::Kind;
+pub(crate) use yumen_mesh::Peer;
 use yumen_mesh::{CallError, LinkId, Links, Load, Unsent};
 use yumen_net::env::LocalFuture;
 use yumen_proto::{
     id::InstanceId,
     link::{Command, Frame, Reply},
 };
-
-/// Who is at the other end of a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Peer {
-    /// Its id.
-    pub(crate) id: InstanceId,
-    /// What it is.
-    pub(crate) kind: Kind,
-    /// Whether it knows the commands from 64 on; a due peer does not.
-    pub(crate) ours: bool,
-}
 
 /// The links of one instance, as its node uses them.
 pub(crate) trait Uplink {
@@ -67,9 +56,7 @@ impl Uplink for Rc<Links> {
     }
 
     fn peer(&self, link: LinkId) -> Option<Peer> {
-        let (id, kind) = Links::peer(self, link)?;
-        // Links reach instances of this process only, and those are ours.
-        Some(Peer { id, kind, ours: true })
+        Links::peer(self, link)
     }
 
     fn send(&self, link: LinkId, frame: Frame<'_>) -> Result<(), Unsent> {

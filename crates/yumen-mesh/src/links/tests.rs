@@ -148,7 +148,7 @@ fn what_is_sent_arrives_in_order_and_a_link_is_duplex() {
         assert!(rig.b.seen.borrow().iter().copied().eq(0..3000));
         assert!(rig.a.seen.borrow().iter().copied().eq((0..3000).map(|n| -n)));
         assert!(rig.a.batches.get() > 0 && rig.b.batches.get() > 0);
-        let (id, kind) = rig.a.links.peer(to_b).unwrap();
+        let Peer { id, kind, .. } = rig.a.links.peer(to_b).unwrap();
         assert_eq!((id.as_str(), kind), ("b", Kind::Node));
     });
 }
