@@ -13,8 +13,7 @@ mod notice;
 pub use announce::{Announce, ResumeWindow, TOKEN_MAX};
 pub use notice::{CloseNotice, NoticeReason, Outcome, StatusReply};
 
-use crate::{error::WireError, read::Reader};
-use std::fmt;
+use crate::{error::WireError, flags::wire_flags, read::Reader};
 
 /// Longest text written into a status reply, a close notice or a redirect, in bytes.
 pub const TEXT_MAX: usize = 512;
@@ -40,55 +39,19 @@ pub mod kind {
     pub const REDIRECT: u8 = 6;
 }
 
-/// A set of extensions.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Features(u32);
-
-impl Features {
-    /// No extension at all.
-    pub const NONE: Self = Self(0);
-    /// Refused messages are answered with a [`StatusReply`].
-    pub const STATUS: Self = Self(1);
-    /// A connection is closed with a [`CloseNotice`].
-    pub const CLOSE: Self = Self(1 << 1);
-    /// Messages are numbered, and a broken connection can be resumed. Reserved.
-    pub const RELIABLE: Self = Self(1 << 2);
-    /// Flow is limited by credits. Reserved.
-    pub const CREDITS: Self = Self(1 << 3);
-    /// A client can be sent to another gate. Reserved.
-    pub const REDIRECT: Self = Self(1 << 4);
-
-    /// The set with these bits, unknown ones included.
-    pub const fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-
-    /// The bits of this set.
-    pub const fn bits(self) -> u32 {
-        self.0
-    }
-
-    /// Whether every extension of `other` is in this set.
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// What is in this set or in `other`.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// What is in both.
-    #[must_use]
-    pub const fn common(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-}
-
-impl fmt::Debug for Features {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Features({:#b})", self.0)
+wire_flags! {
+    /// A set of extensions.
+    Features {
+        /// Refused messages are answered with a [`StatusReply`].
+        STATUS = 0,
+        /// A connection is closed with a [`CloseNotice`].
+        CLOSE = 1,
+        /// Messages are numbered, and a broken connection can be resumed. Reserved.
+        RELIABLE = 2,
+        /// Flow is limited by credits. Reserved.
+        CREDITS = 3,
+        /// A client can be sent to another gate. Reserved.
+        REDIRECT = 4,
     }
 }
 

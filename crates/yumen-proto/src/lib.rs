@@ -21,6 +21,7 @@
 pub mod conn;
 pub mod error;
 pub mod extension;
+mod flags;
 pub mod id;
 pub mod link;
 pub mod packet;

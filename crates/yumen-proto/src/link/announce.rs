@@ -4,8 +4,7 @@
 //! can be added; a known one of the wrong length spoils the announcement.
 
 use super::HEARTBEAT_BIT;
-use crate::read::Reader;
-use std::fmt;
+use crate::{flags::wire_flags, read::Reader};
 
 const MAGIC: [u8; 4] = *b"YUME";
 const VERSION: u8 = 1;
@@ -38,57 +37,21 @@ mod field {
     pub(super) const PROOF: u8 = 5;
 }
 
-/// What two of our instances can agree on. Unknown bits are kept while reading.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct LinkFeatures(u32);
-
-impl LinkFeatures {
-    /// Nothing.
-    pub const NONE: Self = Self(0);
-    /// Both sides prove that they know the cluster's secret.
-    pub const AUTHENTICATION: Self = Self(1);
-    /// One lane carries all data, in order.
-    pub const DATA_LANE: Self = Self(1 << 1);
-    /// A lane of its own for control.
-    pub const CONTROL_LANE: Self = Self(1 << 2);
-    /// The data lane is bounded by credits.
-    pub const CREDITS: Self = Self(1 << 3);
-    /// Commands above due's.
-    pub const COMMANDS: Self = Self(1 << 4);
-    /// Deadlines and traces on commands. Reserved.
-    pub const DEADLINES: Self = Self(1 << 5);
-
-    /// The set with these bits, unknown ones included.
-    pub const fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-
-    /// The bits of this set.
-    pub const fn bits(self) -> u32 {
-        self.0
-    }
-
-    /// Whether every feature of `other` is in this set.
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// What is in this set or in `other`.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// What is in both.
-    #[must_use]
-    pub const fn common(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-}
-
-impl fmt::Debug for LinkFeatures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LinkFeatures({:#b})", self.0)
+wire_flags! {
+    /// What two of our instances can agree on. Unknown bits are kept while reading.
+    LinkFeatures {
+        /// Both sides prove that they know the cluster's secret.
+        AUTHENTICATION = 0,
+        /// One lane carries all data, in order.
+        DATA_LANE = 1,
+        /// A lane of its own for control.
+        CONTROL_LANE = 2,
+        /// The data lane is bounded by credits.
+        CREDITS = 3,
+        /// Commands above due's.
+        COMMANDS = 4,
+        /// Deadlines and traces on commands. Reserved.
+        DEADLINES = 5,
     }
 }
 
