@@ -28,6 +28,9 @@ pub(crate) enum Error {
     /// Tools are missing where none may be.
     #[error("missing tools:\n{list}\nor let `cargo xtask test --install` install them")]
     Tools { list: String },
+    /// A server was asked for that is not installed.
+    #[error("{name} is not installed; install it with:\n  {command}")]
+    NoServer { name: &'static str, command: &'static str },
     /// A stage failed.
     #[error("stage `{stage}` failed: {cause}\nrepeat it with `cargo xtask test --only {stage}`")]
     Stage { stage: String, cause: Box<Self> },

@@ -21,6 +21,7 @@ mod stage;
 mod test;
 mod tidy;
 mod tool;
+mod up;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ enum Chore {
     Tidy,
     /// Run the long version of a check; without a name, list what there is
     Soak(soak::Args),
+    /// Run a real etcd or Redis on this machine, in the foreground, until Ctrl-C
+    Up(up::Args),
 }
 
 fn main() -> ExitCode {
@@ -67,5 +70,6 @@ fn run(chore: &Chore) -> Result<(), Error> {
         Chore::Evening => evening::run(&workspace),
         Chore::Tidy => tidy::run(&workspace),
         Chore::Soak(args) => soak::run(&workspace, args),
+        Chore::Up(args) => up::run(&workspace, args),
     }
 }

@@ -9,7 +9,7 @@ use crate::command::Line;
 use crate::error::Error;
 use crate::features::{self, Sets};
 use crate::manifest::{Workspace, parse};
-use crate::tool::Tool;
+use crate::tool::{self, Tool};
 use crate::{evening, guide, readme, tidy};
 
 /// Seconds that each fuzz target runs here; `cargo xtask soak fuzz` runs them longer.
@@ -24,8 +24,10 @@ pub(crate) enum Stage {
     Tidy,
     /// All targets with all features, warnings denied
     Clippy,
-    /// Tests and doc tests with all features
+    /// Tests and doc tests with all features, but for those in modules called `servers`
     Test,
+    /// The tests in modules called `servers`: they start real etcd and Redis
+    Servers,
     /// Documentation, warnings denied
     Docs,
     /// Each crate with each of its features alone
@@ -62,6 +64,7 @@ impl Stage {
             Self::Deny => &[Tool::CargoDeny],
             Self::Fuzz => &[Tool::CargoFuzz, Tool::Cxx],
             Self::Icount => &[Tool::Valgrind],
+            Self::Servers => &[Tool::Etcd, Tool::Etcd36, Tool::Redis],
             Self::Tidy
             | Self::Test
             | Self::Docs
@@ -88,7 +91,12 @@ impl Stage {
             Self::Clippy => {
                 line("cargo clippy --workspace --all-targets --all-features -- -D warnings").run()
             }
-            Self::Test => line("cargo test --workspace --all-features --no-fail-fast").run(),
+            Self::Test => {
+                line("cargo test --workspace --all-features --no-fail-fast -- --skip servers::")
+                    .env("YUMEN_ETCD36", &tool::etcd36(&workspace.root).to_string_lossy())
+                    .run()
+            }
+            Self::Servers => servers(workspace),
             Self::Docs => line("cargo doc --workspace --all-features --no-deps")
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run(),
@@ -133,6 +141,22 @@ pub(crate) fn fuzz(workspace: &Workspace, seconds: u32) -> Result<(), Error> {
         Line::new(&workspace.root, &words).env("RUSTC_BOOTSTRAP", "1").run()?;
     }
     Ok(())
+}
+
+/// The tests that start real servers: of every crate, those in a module called `servers`.
+///
+/// # Errors
+/// The first test that failed, and a selection that is empty: it would look like a success.
+fn servers(workspace: &Workspace) -> Result<(), Error> {
+    let words = "cargo test --workspace --all-features --tests --no-fail-fast -- servers::";
+    let listed = Line::new(&workspace.root, &format!("{words} --list")).output()?;
+    if !listed.lines().any(|line| line.ends_with(": test")) {
+        let problem = "no test stands in a module called `servers`".to_owned();
+        return Err(Error::Manifest { path: "Cargo.toml".to_owned(), problem });
+    }
+    Line::new(&workspace.root, words)
+        .env("YUMEN_ETCD36", &tool::etcd36(&workspace.root).to_string_lossy())
+        .run()
 }
 
 /// The names of all fuzz targets, in the order of the manifest.

@@ -1,9 +1,11 @@
 //! Tools that a Rust toolchain does not bring: how each is found and the one command that installs it.
 //!
 //! Versions of cargo tools are fixed, so that a run today and a run next year use the same. They are
-//! built without optimisation: that halves the time to build them, and they run for seconds.
+//! built without optimisation: that halves the time to build them, and they run for seconds. Servers
+//! are for tests, which start their own on free ports: a service that an installation started is stopped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::command::Line;
 use crate::error::Error;
@@ -17,7 +19,18 @@ pub(crate) enum Tool {
     CargoFuzz,
     Cxx,
     Valgrind,
+    /// Debian's etcd, 3.4.
+    Etcd,
+    /// A newer etcd, built from its published module.
+    Etcd36,
+    Redis,
 }
+
+/// Where etcd 3.6 is built, from the root. Tests look for it here too, behind `YUMEN_ETCD36`.
+const ETCD36: &str = "target/servers/etcd36";
+
+/// What etcd 3.6 is built from, in this folder: it is built again when one of them is newer.
+const ETCD36_SOURCES: [&str; 3] = ["go.mod", "go.sum", "main.go"];
 
 /// Keeps `cargo install` short: cargo-deny takes one minute of CPU time instead of two.
 const QUICK_BUILD: [(&str, &str); 4] = [
@@ -37,6 +50,9 @@ impl Tool {
             Self::CargoFuzz => "cargo fuzz --version",
             Self::Cxx => "c++ --version",
             Self::Valgrind => "valgrind --version",
+            Self::Etcd => "etcd --version",
+            Self::Etcd36 => "target/servers/etcd36 --version",
+            Self::Redis => "redis-server --version",
         }
     }
 
@@ -49,11 +65,32 @@ impl Tool {
             Self::CargoFuzz => "cargo install --locked cargo-fuzz@0.13.2",
             Self::Cxx => "apt-get install -y g++",
             Self::Valgrind => "apt-get install -y valgrind",
+            Self::Etcd => "apt-get install -y etcd-server",
+            Self::Etcd36 => {
+                "go -C tools/servers/etcd build -trimpath -o ../../../target/servers/etcd36 ."
+            }
+            Self::Redis => "apt-get install -y redis-server",
+        }
+    }
+
+    /// The service that Debian starts when it installs this, on a port that tests must find free.
+    fn service(self) -> Option<&'static str> {
+        match self {
+            Self::Etcd => Some("etcd"),
+            Self::Redis => Some("redis-server"),
+            Self::Rustfmt
+            | Self::Clippy
+            | Self::CargoDeny
+            | Self::CargoFuzz
+            | Self::Cxx
+            | Self::Valgrind
+            | Self::Etcd36 => None,
         }
     }
 
     pub(crate) fn is_missing(self, root: &Path) -> bool {
-        !Line::new(root, self.probe()).succeeds()
+        let stale = self == Self::Etcd36 && is_older(root, ETCD36, &ETCD36_SOURCES);
+        stale || !Line::new(root, self.probe()).succeeds()
     }
 
     /// Installs it.
@@ -72,6 +109,62 @@ impl Tool {
                 line = line.quiet_env(key, value);
             }
         }
-        line.run()
+        line.run()?;
+        if let Some(service) = self.service() {
+            // Where neither is there, nothing was started. Whatever a person runs is left alone: it
+            // was installed before, and then this is not called.
+            let disabled = Line::new(root, &format!("systemctl disable --now {service}"));
+            let stopped = disabled.succeeds();
+            let stopped = Line::new(root, &format!("service {service} stop")).succeeds() || stopped;
+            println!("{service}: {}", if stopped { "stopped" } else { "was not started" });
+        }
+        Ok(())
+    }
+}
+
+/// The path of etcd 3.6, for tests that are told of it by `YUMEN_ETCD36`.
+pub(crate) fn etcd36(root: &Path) -> PathBuf {
+    root.join(ETCD36)
+}
+
+/// Is `built` missing, or older than one of `sources` in `tools/servers/etcd`?
+fn is_older(root: &Path, built: &str, sources: &[&str]) -> bool {
+    let changed = |path: PathBuf| path.metadata().and_then(|data| data.modified()).ok();
+    let Some(built) = changed(root.join(built)) else { return true };
+    let folder = root.join("tools/servers/etcd");
+    let newest: Option<SystemTime> =
+        sources.iter().filter_map(|name| changed(folder.join(name))).max();
+    newest.is_none_or(|newest| newest > built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_stale_when_a_source_is_newer_or_it_is_not_there() {
+        let root = std::env::temp_dir().join(format!("yumen-xtask-{}", std::process::id()));
+        let folder = root.join("tools/servers/etcd");
+        std::fs::create_dir_all(&folder).unwrap();
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let put = |path: PathBuf, seconds| {
+            let file = std::fs::File::create(path).unwrap();
+            file.set_modified(at(seconds)).unwrap();
+        };
+        put(folder.join("go.sum"), 100);
+        assert!(is_older(&root, "built", &["go.sum"]), "it is not there");
+        put(root.join("built"), 200);
+        assert!(!is_older(&root, "built", &["go.sum"]));
+        put(folder.join("go.sum"), 300);
+        assert!(is_older(&root, "built", &["go.sum"]));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_tool_that_debian_starts_as_a_service_comes_from_debian() {
+        for tool in [Tool::Etcd, Tool::Redis] {
+            assert!(tool.service().is_some());
+            assert!(tool.install_command().starts_with("apt-get install"));
+        }
     }
 }

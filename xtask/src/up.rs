@@ -1,0 +1,147 @@
+//! `cargo xtask up etcd|etcd36|redis [PORT]`: a real server in the foreground, for a person to play with.
+//!
+//! It never listens outside this machine. etcd keeps its data below `target/servers`, Redis keeps none.
+//! This process becomes the server, so Ctrl-C and signals reach the server itself.
+
+use std::fmt::Write as _;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use clap::ValueEnum;
+
+use crate::error::Error;
+use crate::manifest::Workspace;
+use crate::tool::{self, Tool};
+
+/// Options of `cargo xtask up`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which server
+    server: Server,
+    /// Where it listens on 127.0.0.1 (default: 2379 for etcd, 6379 for Redis)
+    port: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Server {
+    /// The etcd on the PATH; Debian has 3.4
+    Etcd,
+    /// etcd 3.6, built from its module
+    Etcd36,
+    /// The redis-server on the PATH
+    Redis,
+}
+
+impl Server {
+    fn tool(self) -> Tool {
+        match self {
+            Self::Etcd => Tool::Etcd,
+            Self::Etcd36 => Tool::Etcd36,
+            Self::Redis => Tool::Redis,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Etcd36 => "etcd36",
+            Self::Redis => "redis-server",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Etcd | Self::Etcd36 => 2379,
+            Self::Redis => 6379,
+        }
+    }
+}
+
+/// Becomes the server.
+///
+/// # Errors
+/// [`Error::NoServer`] where it is not installed, [`Error::Start`] if it does not start.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<(), Error> {
+    let root = &workspace.root;
+    let tool = args.server.tool();
+    if tool.is_missing(root) {
+        let command = tool.install_command();
+        return Err(Error::NoServer { name: args.server.name(), command });
+    }
+    let port = args.port.unwrap_or_else(|| args.server.default_port());
+    let words = words(args.server, port, root);
+    println!("{}\n$ {}", advice(args.server, port), shown(&words));
+    let mut words = words.into_iter();
+    let program = words.next().unwrap_or_default();
+    // Returns only if it failed.
+    let source = Command::new(&program).args(words).exec();
+    Err(Error::Start { line: program, source })
+}
+
+/// The server's command line.
+fn words(server: Server, port: u16, root: &Path) -> Vec<String> {
+    let data = root.join(format!("target/servers/{}-{port}", server.name()));
+    let data = data.to_string_lossy();
+    let program = match server {
+        Server::Etcd | Server::Redis => server.name().to_owned(),
+        Server::Etcd36 => tool::etcd36(root).to_string_lossy().into_owned(),
+    };
+    let url = format!("http://127.0.0.1:{port}");
+    let arguments = match server {
+        Server::Redis => format!("--bind 127.0.0.1 --port {port} --appendonly no --save")
+            .split(' ')
+            .map(str::to_owned)
+            .chain([String::new()])
+            .collect(),
+        // Its peers' port is the system's choice: nobody joins it.
+        Server::Etcd | Server::Etcd36 => vec![
+            format!("--data-dir={data}"),
+            format!("--listen-client-urls={url}"),
+            format!("--advertise-client-urls={url}"),
+            "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
+            "--log-level=warn".to_owned(),
+        ],
+    };
+    std::iter::once(program).chain(arguments).collect()
+}
+
+/// The settings that lead a program of ours to it.
+fn advice(server: Server, port: u16) -> String {
+    match server {
+        Server::Etcd | Server::Etcd36 => {
+            format!("registry.etcd.addrs = [\"127.0.0.1:{port}\"]; Ctrl-C stops it")
+        }
+        Server::Redis => format!("locate.redis.addrs = [\"127.0.0.1:{port}\"]; Ctrl-C stops it"),
+    }
+}
+
+/// The command as a person would type it.
+fn shown(words: &[String]) -> String {
+    words.iter().fold(String::new(), |mut line, word| {
+        let between = if line.is_empty() { "" } else { " " };
+        let quotes = if word.is_empty() { "''" } else { "" };
+        write!(line, "{between}{word}{quotes}").unwrap_or_default();
+        line
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_listens_on_loopback_alone() {
+        for server in Server::value_variants() {
+            let line = shown(&words(*server, 7777, Path::new("/r")));
+            assert!(line.contains("127.0.0.1") && line.contains("7777"), "{line}");
+            assert!(!line.contains("0.0.0.0"), "{line}");
+        }
+    }
+
+    #[test]
+    fn redis_is_told_to_save_nothing() {
+        let line = shown(&words(Server::Redis, 7777, Path::new("/r")));
+        assert!(line.ends_with("--save ''"), "{line}");
+    }
+}
