@@ -17,7 +17,9 @@ pub mod table;
 mod targets;
 mod words;
 
-pub use announce::{Farewell, Lane, LinkAnnounce, LinkFeatures, NAME_MAX, NONCE_LEN, PROOF_LEN};
+pub use announce::{
+    Farewell, Lane, LinkAnnounce, LinkFeatures, LinkMark, NAME_MAX, NONCE_LEN, PROOF_LEN,
+};
 pub use frame::{Flow, Frame, HEARTBEAT, LinkError, Reply};
 pub use machine::{LinkConn, LinkEvent, LinkPeer, LinkTarget};
 pub use secret::{SECRET_MIN, Secret};

@@ -27,6 +27,8 @@ pub(super) mod kind {
     pub(in crate::link) const PROOF: u8 = 2;
     pub(in crate::link) const CREDIT: u8 = 3;
     pub(in crate::link) const FAREWELL: u8 = 4;
+    pub(in crate::link) const WELCOME: u8 = 5;
+    pub(in crate::link) const LIFE: u8 = 6;
 }
 
 mod field {
@@ -35,6 +37,8 @@ mod field {
     pub(super) const WINDOW: u8 = 3;
     pub(super) const FRAME_MAX: u8 = 4;
     pub(super) const PROOF: u8 = 5;
+    pub(super) const LIFE: u8 = 6;
+    pub(super) const DIAL: u8 = 7;
 }
 
 wire_flags! {
@@ -82,6 +86,20 @@ impl Lane {
     }
 }
 
+/// What tells lives, processes and dials apart. 0 stands for "not known" everywhere, and is not announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkMark {
+    /// The life of the instance, as the locator counts them.
+    pub life: u64,
+    /// A number made up at the start of the instance: two processes under one id differ in it.
+    pub run: u64,
+    /// A number made up for this dial; the connections for both lanes carry the same.
+    pub dial: u64,
+    /// The dial of the last link between the two that the peer dialled and the dialler saw open. So the
+    /// peer can tell a dial that crossed its own from one that follows a loss it did not see.
+    pub last: u64,
+}
+
 /// What a side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkAnnounce<'a> {
@@ -99,6 +117,8 @@ pub struct LinkAnnounce<'a> {
     pub window: u32,
     /// Largest frame it accepts, as the value of the size field.
     pub frame_max: u32,
+    /// Which life and process it is; from the dialler, also which dial.
+    pub mark: LinkMark,
     /// That it knows the secret; only in the answer, the dialler sends its own behind it.
     pub proof: Option<[u8; PROOF_LEN]>,
 }
@@ -113,7 +133,9 @@ impl<'a> LinkAnnounce<'a> {
         let features = LinkFeatures::from_bits(tail.u32()?);
         let (nonce, lane) = (tail.array()?, Lane::from_number(tail.u8()?)?);
         let (id, cluster, window, frame_max) = ("", "", 0, 0);
-        let mut read = Self { features, nonce, lane, id, cluster, window, frame_max, proof: None };
+        let mark = LinkMark::default();
+        let mut read =
+            Self { features, nonce, lane, id, cluster, window, frame_max, mark, proof: None };
         while let Some(name) = tail.u8() {
             let len = tail.u16()?;
             read.read_field(name, Reader(tail.bytes(len.into())?))?;
@@ -128,6 +150,11 @@ impl<'a> LinkAnnounce<'a> {
             field::WINDOW => self.window = value.u32()?,
             field::FRAME_MAX => self.frame_max = value.u32()?,
             field::PROOF => self.proof = Some(value.array()?),
+            field::LIFE => self.mark.life = value.u64()?,
+            field::DIAL => {
+                (self.mark.run, self.mark.dial) = (value.u64()?, value.u64()?);
+                self.mark.last = value.u64()?;
+            }
             _ => return Some(()),
         }
         value.end(())
@@ -151,6 +178,13 @@ impl<'a> LinkAnnounce<'a> {
         if let Some(proof) = &self.proof {
             put(field::PROOF, proof, &mut tail);
         }
+        let LinkMark { life, run, dial, last } = self.mark;
+        if life != 0 {
+            put(field::LIFE, &life.to_be_bytes(), &mut tail);
+        }
+        if run != 0 {
+            put(field::DIAL, &[run, dial, last].map(u64::to_be_bytes).concat(), &mut tail);
+        }
         control(kind::ANNOUNCE, &tail, out);
     }
 }
@@ -165,6 +199,10 @@ pub enum Farewell {
     Leaving,
     /// Another live process has the dialler's id.
     IdTaken,
+    /// Nothing was sent for long: no request follows, and the peer ends the stream when it is ready.
+    Idle,
+    /// The life that the dialler announced is over.
+    LifeOver,
     /// A reason that this side does not know.
     Other(u16),
 }
@@ -175,6 +213,8 @@ impl Farewell {
             Self::Duplicate => 1,
             Self::Leaving => 2,
             Self::IdTaken => 3,
+            Self::Idle => 4,
+            Self::LifeOver => 5,
             Self::Other(number) => number,
         }
     }
@@ -184,6 +224,8 @@ impl Farewell {
             1 => Self::Duplicate,
             2 => Self::Leaving,
             3 => Self::IdTaken,
+            4 => Self::Idle,
+            5 => Self::LifeOver,
             other => Self::Other(other),
         }
     }
@@ -204,6 +246,14 @@ pub(super) fn encode_proof(proof: &[u8; PROOF_LEN], out: &mut Vec<u8>) {
 
 pub(super) fn encode_credit(bytes: u32, out: &mut Vec<u8>) {
     control(kind::CREDIT, &bytes.to_be_bytes(), out);
+}
+
+pub(super) fn encode_welcome(out: &mut Vec<u8>) {
+    control(kind::WELCOME, &[], out);
+}
+
+pub(super) fn encode_life(life: u64, out: &mut Vec<u8>) {
+    control(kind::LIFE, &life.to_be_bytes(), out);
 }
 
 fn control(kind: u8, tail: &[u8], out: &mut Vec<u8>) {

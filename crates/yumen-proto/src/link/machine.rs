@@ -6,13 +6,16 @@
 //! know: before [`LinkEvent::Up`] nothing but the handshake may be sent, and nothing else is accepted.
 
 mod credit;
+mod event;
 mod handshake;
 mod short;
 
+pub use event::{LinkEvent, LinkPeer, LinkTarget};
+
 use super::{
     Farewell, Flow, Frame, HEARTBEAT, HEARTBEAT_BIT, Kind, Lane, LinkError, LinkFault,
-    LinkFeatures, LinkSettings, NONCE_LEN,
-    announce::{CONTROL_MAX, LinkAnnounce, encode_credit, kind},
+    LinkFeatures, LinkMark, LinkSettings, NONCE_LEN,
+    announce::{CONTROL_MAX, LinkAnnounce, encode_credit, encode_life, encode_welcome, kind},
 };
 use crate::{
     conn::{CloseReason, Machine, Now, Out},
@@ -28,54 +31,6 @@ use std::{
 
 /// Smallest prefix that tells a control frame from others: size and header.
 const PREFIX_LEN: usize = 5;
-
-/// What a link has to tell its owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkEvent<'a> {
-    /// Commands may flow. [`LinkConn::peer`] says to whom.
-    Up,
-    /// A request, or a reply.
-    Frame {
-        /// It.
-        frame: Frame<'a>,
-        /// Its length on the wire, for [`LinkConn::consumed`].
-        len: usize,
-    },
-    /// There is room again.
-    Room,
-    /// The peer leaves: it carries out nothing that is sent from now on.
-    Farewell(Farewell),
-}
-
-/// Who is at the other end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LinkPeer {
-    /// Its instance id. Not proved by a peer of due's.
-    pub id: Box<str>,
-    /// What it is; as far as a dialler knows, what it was told.
-    pub kind: Kind,
-    /// Whether it is one of ours.
-    pub ours: bool,
-    /// What was agreed; nothing with one of due's.
-    pub features: LinkFeatures,
-    /// Largest frame it accepts, as the value of the size field.
-    pub frame_max: usize,
-}
-
-/// Whom to dial.
-#[derive(Clone, Debug)]
-pub struct LinkTarget {
-    /// The instance that is meant.
-    pub id: Box<str>,
-    /// What it is.
-    pub kind: Kind,
-    /// Whether it is one of ours, as its registry record says.
-    pub ours: bool,
-    /// What the connection is for; of no consequence to one of due's.
-    pub lane: Lane,
-}
 
 #[derive(Debug)]
 enum Role {
@@ -108,6 +63,7 @@ pub struct LinkConn {
     stage: Stage,
     peer: LinkPeer,
     lane: Lane,
+    mark: LinkMark,
     nonce: [u8; NONCE_LEN],
     their_nonce: [u8; NONCE_LEN],
     offered: LinkFeatures,
@@ -138,22 +94,29 @@ impl LinkConn {
         nonce: [u8; NONCE_LEN],
         out: &mut Out,
     ) -> Result<Self, LinkFault> {
-        let LinkTarget { id, kind, ours, lane } = target;
+        let LinkTarget { id, kind, ours, lane, mark } = target;
         if !ours && !settings.trusts_anybody() {
             return Err(LinkFault::Unproven);
         }
         let stage = if ours { Stage::Announced } else { Stage::Introduced };
         let mut link =
             Self::new(settings, now, nonce, (Role::Dialler { target: id.clone() }, stage));
-        (link.peer.id, link.peer.kind, link.lane) = (id, kind, lane);
+        (link.peer.id, link.peer.kind, link.lane, link.mark) = (id, kind, lane, mark);
         link.beat_at = now.mono.checked_add(link.settings.heartbeat);
         link.introduce(ours, out);
         Ok(link)
     }
 
-    /// A connection accepted now. `nonce` was never used before.
-    pub fn accept(settings: Arc<LinkSettings>, now: Now, nonce: [u8; NONCE_LEN]) -> Self {
+    /// A connection accepted now. `nonce` was never used before; `mark` says which life and process
+    /// this is.
+    pub fn accept(
+        settings: Arc<LinkSettings>,
+        now: Now,
+        mark: LinkMark,
+        nonce: [u8; NONCE_LEN],
+    ) -> Self {
         let mut link = Self::new(settings, now, nonce, (Role::Server, Stage::Fresh));
+        link.mark = mark;
         (link.flow_in, link.flow_out) = (Flow::Requests, Flow::Replies);
         link
     }
@@ -170,8 +133,16 @@ impl LinkConn {
             settings,
             role,
             stage,
-            peer: LinkPeer { id, kind: Kind::Mesh, ours: false, features, frame_max },
+            peer: LinkPeer {
+                id,
+                kind: Kind::Mesh,
+                ours: false,
+                features,
+                frame_max,
+                mark: LinkMark::default(),
+            },
             lane: Lane::Data,
+            mark: LinkMark::default(),
             nonce,
             their_nonce: [0; NONCE_LEN],
             offered: features,
@@ -238,6 +209,34 @@ impl LinkConn {
             && let Some(bytes) = self.credit.consumed(len)
         {
             encode_credit(bytes, out.buffer());
+        }
+    }
+
+    /// What may be sent on a data lane before the peer has to give room back, in bytes; below zero
+    /// after a frame that was larger than that. `None` if there is no such bound.
+    pub fn room(&self) -> Option<i64> {
+        if self.lane == Lane::Control { None } else { self.credit.room() }
+    }
+
+    /// The owner has queued that much, in bytes of whole frames, without [`LinkConn::send`].
+    pub fn spend(&mut self, len: usize) {
+        if self.lane == Lane::Data {
+            self.credit.spend(len);
+        }
+    }
+
+    /// Tells a dialler of ours that this connection is kept.
+    pub fn welcome(&self, out: &mut Out) {
+        if self.peer.ours {
+            encode_welcome(out.buffer());
+        }
+    }
+
+    /// Tells one of ours that this instance goes on in another life.
+    pub fn tell_life(&mut self, life: u64, out: &mut Out) {
+        self.mark.life = life;
+        if self.is_ours() {
+            encode_life(life, out.buffer());
         }
     }
 
@@ -350,6 +349,12 @@ impl LinkConn {
                 let why = Farewell::parse(tail).ok_or(LinkFault::BadHandshake)?;
                 Ok(Step::Farewell(why))
             }
+            kind::WELCOME if self.is_ours() => Ok(Step::Welcome),
+            kind::LIFE if self.is_ours() => {
+                let life = Reader(tail).u64().ok_or(LinkFault::BadHandshake)?;
+                self.peer.mark.life = life;
+                Ok(Step::Life(life))
+            }
             // A heartbeat, or a kind that nobody knows yet.
             _ => Ok(Step::Next),
         }
@@ -385,6 +390,8 @@ enum Step<'a> {
     More,
     Next,
     Up,
+    Welcome,
+    Life(u64),
     Room,
     Frame(Frame<'a>, usize),
     Farewell(Farewell),
@@ -448,6 +455,8 @@ impl Machine for LinkConn {
                     return Ok(None);
                 }
                 Step::Up => LinkEvent::Up,
+                Step::Welcome => LinkEvent::Welcome,
+                Step::Life(life) => LinkEvent::Life(life),
                 Step::Room => LinkEvent::Room,
                 Step::Frame(frame, len) => {
                     self.last_len = len;

@@ -9,8 +9,8 @@ use crate::{
     conn::{CloseReason, Machine, Now, Out},
     id::ConnId,
     link::{
-        Command, Farewell, Frame, Kind, Lane, LinkConn, LinkEvent, LinkFeatures, LinkSettings,
-        LinkTarget, Secret,
+        Command, Farewell, Frame, Kind, Lane, LinkConn, LinkEvent, LinkFeatures, LinkMark,
+        LinkSettings, LinkTarget, Secret,
     },
 };
 use std::{
@@ -71,11 +71,12 @@ impl Play {
         };
         let lane = if kind & 2 == 0 { Lane::Data } else { Lane::Control };
         let ours = secret || kind & 4 == 0;
-        let target = LinkTarget { id: "b".into(), kind: Kind::Node, ours, lane };
+        let target =
+            LinkTarget { id: "b".into(), kind: Kind::Node, ours, lane, mark: LinkMark::default() };
         let mut out = Out::default();
         let dialler = LinkConn::dial(settings(Kind::Gate, "a"), now, target, [1; 32], &mut out);
         let Ok(dialler) = dialler else { unreachable!("peers that prove nothing are accepted") };
-        let server = LinkConn::accept(settings(Kind::Node, "b"), now, [2; 32]);
+        let server = LinkConn::accept(settings(Kind::Node, "b"), now, LinkMark::default(), [2; 32]);
         let weather = Weather {
             latency_max: Duration::from_millis(u64::from(weather)),
             window: 16 << (weather & 7),

@@ -15,6 +15,7 @@ mod extensions;
 mod golden;
 mod limits;
 mod link_conn;
+mod link_marks;
 mod links;
 mod packets;
 mod pair;

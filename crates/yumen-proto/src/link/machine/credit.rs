@@ -28,6 +28,11 @@ impl Credit {
         self.slack = u64::try_from(frame_max).unwrap_or(u64::MAX).saturating_add(4);
     }
 
+    /// What may be sent now; below zero after an overshoot. `None` without credits.
+    pub(super) fn room(&self) -> Option<i64> {
+        self.room
+    }
+
     /// Whether a frame may be sent.
     pub(super) fn has_room(&self) -> bool {
         self.room.is_none_or(|room| room > 0)

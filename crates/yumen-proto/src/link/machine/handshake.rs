@@ -39,6 +39,7 @@ impl LinkConn {
             cluster: &self.settings.cluster,
             window: self.settings.window,
             frame_max: u32::try_from(self.settings.frame_max).unwrap_or(u32::MAX),
+            mark: self.mark,
             proof: None,
         }
     }
@@ -185,6 +186,7 @@ impl LinkConn {
     fn terms(&mut self, announce: &LinkAnnounce<'_>, agreed: LinkFeatures) {
         self.peer.ours = true;
         self.peer.features = agreed;
+        self.peer.mark = announce.mark;
         self.peer.frame_max = usize::try_from(announce.frame_max).unwrap_or(usize::MAX);
         if let Role::Dialler { target } = &self.role {
             self.peer.id = target.clone();
