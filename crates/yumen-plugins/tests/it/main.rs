@@ -1,0 +1,16 @@
+//! The plug-ins against real servers: one module for each vendor. What needs a server stands in its module
+//! `servers` and starts its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+#[cfg(feature = "redis")]
+mod redis;

@@ -1,0 +1,4 @@
+//! The locator on Redis.
+
+mod server;
+mod servers;
