@@ -26,6 +26,7 @@ pub mod instance;
 pub mod metrics;
 pub mod node;
 pub mod pulse;
+mod shard;
 mod stores;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -22,6 +22,7 @@ mod message;
 mod middleware;
 mod outbox;
 mod packet;
+mod relay;
 mod remote;
 mod reply;
 mod router;

@@ -140,8 +140,8 @@ impl Hall {
         let (user, member) = match entry {
             None => return Ok(Turn::Go), // it has just been closed
             Some(Entry::Any(user)) => {
-                let roll = self.env.dice.roll();
-                (user, table.pick(route, self.plan.dispatch, roll).ok_or(NO_NODE))
+                let how = (self.plan.dispatch, self.env.dice.roll());
+                (user, table.pick_for(route, user, how).ok_or(NO_NODE))
             }
             Some(Entry::To(user, id)) => (user, table.bound(route, &id).ok_or(NODE_GONE)),
             Some(Entry::Wait) => return Ok(self.hold(conn)),

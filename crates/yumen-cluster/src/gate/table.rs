@@ -7,6 +7,7 @@ use super::{
     balance::{Dispatch, Turns},
     traffic::{Routes, Traffic},
 };
+use crate::shard;
 use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
@@ -15,7 +16,7 @@ use std::{
 };
 use yumen_core::cluster::{Event, RouteInfo, Snapshot, State};
 use yumen_mesh::LinkId;
-use yumen_proto::id::{InstanceId, RouteId};
+use yumen_proto::id::{InstanceId, RouteId, UserId};
 
 /// A node of the snapshot.
 #[derive(Debug)]
@@ -38,6 +39,9 @@ pub(crate) struct Route {
     /// Those that new messages go to: all in work, or else all that are busy.
     pub(super) open: Vec<u32>,
     weights: Vec<u32>,
+    /// A user's messages go to the node that owns it; then what stands for those in `open`.
+    sharded: bool,
+    marks: Vec<u64>,
     turns: RefCell<Turns>,
     /// Where its messages are counted.
     pub(crate) traffic: Rc<Traffic>,
@@ -67,8 +71,19 @@ impl Table {
             let (id, events) = (node.id.clone(), node.events.clone());
             table.members.push(Member { id, events, link: Cell::new(None) });
         }
+        for (id, node) in
+            nodes.iter().flat_map(|node| shard::routes(node).map(move |id| (id, node)))
+        {
+            if let Some(route) =
+                table.routes.get_mut(&id).filter(|route| *route.group == *node.alias)
+            {
+                route.sharded = true;
+            }
+        }
         for route in table.routes.values_mut() {
             route.open_to(&state_of);
+            route.marks =
+                route.open.iter().filter_map(|index| mark(&table.members, *index)).collect();
         }
         table
     }
@@ -80,6 +95,8 @@ impl Table {
             all: Vec::new(),
             open: Vec::new(),
             weights: Vec::new(),
+            sharded: false,
+            marks: Vec::new(),
             turns: RefCell::default(),
             traffic: traffic.registered(info.id),
         });
@@ -115,11 +132,31 @@ impl Table {
         self.member(*route.open.get(pick)?)
     }
 
+    /// The member that a message of this user goes to on a route that any may serve.
+    #[inline]
+    pub(crate) fn pick_for(
+        &self,
+        route: &Route,
+        user: Option<UserId>,
+        (how, roll): (Dispatch, u64),
+    ) -> Option<&Member> {
+        match user.filter(|_| route.sharded) {
+            Some(user) => self.member(*route.open.get(shard::owner(user, &route.marks)?)?),
+            None => self.pick(route, how, roll),
+        }
+    }
+
     /// The member a bound user's message goes to, in whatever state it is.
     pub(crate) fn bound(&self, route: &Route, instance: &InstanceId) -> Option<&Member> {
         let mut all = route.all.iter().filter_map(|index| self.member(*index));
         all.find(|member| member.id == *instance)
     }
+}
+
+/// What stands for a member in the choice of an owner.
+fn mark(members: &[Member], index: u32) -> Option<u64> {
+    let member = members.get(usize::try_from(index).ok()?)?;
+    Some(shard::mark(&member.id))
 }
 
 impl Route {

@@ -8,7 +8,7 @@
 //! [`Clients`]: super::Clients
 //! [`NodeHandle`]: super::NodeHandle
 
-use crate::node::hub::Hub;
+use crate::{node::hub::Hub, shard};
 use rustc_hash::FxHashMap;
 use std::{
     future::{Future, poll_fn},
@@ -23,7 +23,7 @@ use yumen_core::{
 };
 use yumen_mesh::LinkId;
 use yumen_proto::{
-    id::{ConnId, InstanceId, UserId},
+    id::{ConnId, InstanceId, RouteId, UserId},
     link::{Command, Reply, TARGETS_MAX, Target, TargetKind, Targets},
 };
 
@@ -52,6 +52,9 @@ pub enum To {
     Node(InstanceId),
     /// The node of this name that the user is bound to.
     BoundNode(String),
+    /// The node of this name that owns the user on the message's route: see
+    /// [`Route::shard_by_user`](super::router::Route::shard_by_user).
+    OwnerNode(String),
 }
 
 impl Hub {
@@ -201,13 +204,19 @@ impl Hub {
     pub(crate) async fn deliver(
         &self,
         to: To,
-        user: Option<UserId>,
+        (user, route): (Option<UserId>, RouteId),
         packet: &[u8],
     ) -> Result<(), Status> {
         let node = match (to, user) {
             (To::Node(id), _) => id,
-            (To::BoundNode(_), None) => {
-                return Err(Status::invalid_argument("only a user can be bound to a node"));
+            (To::BoundNode(_) | To::OwnerNode(_), None) => {
+                return Err(Status::invalid_argument("only a user is bound to a node, or owned"));
+            }
+            (To::OwnerNode(name), Some(user)) => {
+                let nodes = self.nodes();
+                let owner = shard::owner_among(&nodes, (&name, route), user);
+                let none = || Status::new(Code::UNROUTABLE, "no node of that name takes the route");
+                owner.ok_or_else(none)?.id.clone()
             }
             (To::BoundNode(name), Some(user)) => {
                 let found = self.locations.find(user, Role::node(name)).await?;

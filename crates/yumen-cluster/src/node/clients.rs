@@ -282,8 +282,9 @@ impl Clients {
         route: impl Into<RouteId>,
         body: &(impl Body + ?Sized),
     ) -> Result<(), Status> {
-        let packet = self.packet(route.into(), body)?;
-        self.hub.deliver(to, user, &packet).await
+        let route = route.into();
+        let packet = self.packet(route, body)?;
+        self.hub.deliver(to, (user, route), &packet).await
     }
 
     /// A connection by its gate and number, of which this code has heard before.

@@ -230,8 +230,9 @@ impl NodeHandle {
         route: impl Into<RouteId>,
         body: &(impl Body + ?Sized),
     ) -> Asked<()> {
-        self.sending(route.into(), body, move |hub, packet| async move {
-            hub.deliver(to, user, &packet).await
+        let route = route.into();
+        self.sending(route, body, move |hub, packet| async move {
+            hub.deliver(to, (user, route), &packet).await
         })
     }
 

@@ -23,6 +23,8 @@ pub struct Rules {
     pub login: bool,
     /// Runs on the node that the user is bound to. Implies `login`.
     pub sticky: bool,
+    /// Runs on the node that owns the user. Implies `login`.
+    pub sharded: bool,
     /// Refuses clients; only other nodes may send it.
     pub internal: bool,
     /// Neither waits for earlier messages of the connection nor holds back later ones.
@@ -77,6 +79,18 @@ impl<H, A, P> Route<H, A, P> {
     /// Follows the user to the node that it is bound to. Implies [`Route::login`].
     pub fn sticky(mut self) -> Self {
         self.rules.sticky = true;
+        self.login()
+    }
+
+    /// Runs on the node that owns the user, of all nodes of this name that serve the route. Every gate
+    /// works out by itself which one that is, so nobody is bound and no store is asked. Implies
+    /// [`Route::login`]; not together with [`Route::sticky`].
+    ///
+    /// When one of N nodes comes, goes or hangs, about one user in N changes its owner, at once: for
+    /// state that the new owner can load, such as a cache. For as long as gates do not know of the
+    /// change, up to a second, the old owner may still get messages.
+    pub fn shard_by_user(mut self) -> Self {
+        self.rules.sharded = true;
         self.login()
     }
 
@@ -318,6 +332,11 @@ impl<S: 'static> Router<S> {
         })
     }
 
+    /// The routes that run where the user is owned.
+    pub(crate) fn sharded(&self) -> impl Iterator<Item = RouteId> + '_ {
+        self.routes.iter().filter(|(_, route)| route.rules.sharded).map(|(id, _)| *id)
+    }
+
     /// The events that have a handler.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
         EVENTS.into_iter().filter(|event| self.events.contains_key(event))
@@ -346,6 +365,11 @@ impl<S: 'static> Router<S> {
     fn insert(&mut self, id: RouteId, route: Described<S>) {
         if route.rules.timeout == Some(Duration::ZERO) {
             self.problems.push(format!("route {id}: timeout is zero"));
+        }
+        if route.rules.sharded && route.rules.sticky {
+            self.problems.push(format!(
+                "route {id} is both sticky and sharded: its users are either bound or owned"
+            ));
         }
         if self.routes.insert(id, route).is_some() {
             self.problems.push(format!("route {id} has two handlers"));

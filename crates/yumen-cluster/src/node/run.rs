@@ -19,10 +19,11 @@ use crate::{
         uplink::Uplink,
         workers::Workers,
     },
+    shard,
 };
 use std::{
     cell::Cell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -129,6 +130,8 @@ impl<S: 'static> Plan<S> {
         record.events = self.router.events().collect();
         record.weight = weight;
         record.metadata.clone_from(&self.metadata);
+        let sharded = shard::write(self.router.sharded());
+        record.metadata.extend(sharded.map(|routes| (shard::KEY.to_owned(), routes)));
         record
     }
 }
@@ -234,6 +237,8 @@ pub(crate) struct Front<S> {
     state_now: Cell<State>,
     weight: Cell<u32>,
     publish: Box<Publish>,
+    /// Routes whose users are owned.
+    pub(crate) sharded: BTreeSet<RouteId>,
 }
 
 impl<S: 'static> Front<S> {
@@ -255,7 +260,8 @@ impl<S: 'static> Front<S> {
         let table = plan.router.bind(workers, &hub.env.spawn);
         let dispatch = Dispatch::new(&hub, table, Rc::clone(&state), plan.bounds);
         let (state_now, weight) = (Cell::new(State::Work), Cell::new(plan.weight));
-        Ok(Self { hub, dispatch, state, state_now, weight, publish })
+        let sharded = plan.router.sharded().collect();
+        Ok(Self { hub, dispatch, state, state_now, weight, publish, sharded })
     }
 
     #[cfg(test)]
@@ -336,6 +342,23 @@ impl<S: 'static> Front<S> {
 
     /// A packet of a client, or of another node.
     fn deliver(&self, link: LinkId, conn: ConnId, user: Option<UserId>, packet: &[u8]) -> bool {
+        if let Some((_, false)) = self.hub.peer(link)
+            && let Ok(Packet::Data(data)) = self.hub.layout.decode_message(packet)
+            && let Some(owner) = self.owner_elsewhere(data.route, user)
+        {
+            return self.hand_on(&owner, (link, conn, user), packet);
+        }
+        self.take(link, conn, user, packet)
+    }
+
+    /// The same, for this node whoever owns the user.
+    pub(super) fn take(
+        &self,
+        link: LinkId,
+        conn: ConnId,
+        user: Option<UserId>,
+        packet: &[u8],
+    ) -> bool {
         let Some((kind, _)) = self.hub.peer(link) else { return false };
         let head = |route, seq| Head {
             route,
@@ -392,6 +415,10 @@ impl<S: 'static> Receive for Front<S> {
         let (code, reply) = match command {
             Command::Deliver { conn, user, packet } => {
                 let taken = self.deliver(link, conn, user, packet);
+                (if taken { DONE } else { FAILED }, Reply::Done)
+            }
+            Command::Relay { conn, user, origin, packet } => {
+                let taken = self.relayed(link, (conn, user), origin, packet);
                 (if taken { DONE } else { FAILED }, Reply::Done)
             }
             Command::Trigger { event, conn, user } => {

@@ -95,6 +95,8 @@ counters! {
     answers_delayed,
     /// Commands that a node does not serve.
     unserved,
+    /// Messages of users that another node owns, given to it.
+    handed_on,
     /// Requests from other threads that found the inbox full.
     inbox_full,
 }

@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::sync::Notify;
 use yumen_core::{
-    cluster::{Instance, Kind},
+    cluster::{Instance, Kind, Snapshot},
     locator::{Incarnation, Locator, Place},
     memory::MemoryLocator,
     watch::Watch,
@@ -86,6 +86,10 @@ fn line(link: LinkId, command: &Command<'_>) -> String {
         Command::Consumed { conn, bytes } => format!("consumed {conn} {bytes}"),
         Command::Deliver { user, packet: p, .. } => {
             format!("deliver {} {}", user.map_or(0, |user| user.0), packet(p))
+        }
+        Command::Relay { conn, user, origin, packet: p } => {
+            let user = user.map_or(0, |user| user.0);
+            format!("relay {user} of {origin} {conn} {}", packet(p))
         }
         Command::Multicast { targets, packet: p, .. } => {
             let (first, count) = (targets.iter().next().unwrap_or(0), targets.len());
@@ -171,15 +175,26 @@ impl<S: 'static> Bench<S> {
         change: impl FnOnce(&mut Plan<S>),
         test: impl AsyncFnOnce(Self),
     ) {
+        Self::run_among([].into(), router, state, change, test);
+    }
+
+    /// The same with these nodes in the cluster.
+    pub(crate) fn run_among(
+        nodes: Snapshot,
+        router: Router<S>,
+        state: impl Fn() -> S + Send + Sync + 'static,
+        change: impl FnOnce(&mut Plan<S>),
+        test: impl AsyncFnOnce(Self),
+    ) {
         Sim::run(1, async |sim| {
             let mut plan = Plan::new("lobby".to_owned(), move |_| state());
             plan.router = router;
             change(&mut plan);
-            test(Self::new(sim.env(), &plan).await).await;
+            test(Self::new(sim.env(), &plan, nodes).await).await;
         });
     }
 
-    async fn new(env: Env, plan: &Plan<S>) -> Self {
+    async fn new(env: Env, plan: &Plan<S>, nodes: Snapshot) -> Self {
         let id = InstanceId::from("node-1");
         let locator = Arc::new(MemoryLocator::default());
         let incarnation = locator.open(&id).await.unwrap();
@@ -199,7 +214,7 @@ impl<S: 'static> Bench<S> {
             uplink: Rc::new(Rc::clone(&paper)),
             locations: Locations::new(shared, Backend::here(), Watch::fixed(incarnation)),
             gates: Watch::fixed(gates.into()),
-            nodes: Watch::fixed([].into()),
+            nodes: Watch::fixed(nodes),
             handle,
         });
         let front =

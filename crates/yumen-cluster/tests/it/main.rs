@@ -31,6 +31,7 @@ mod rig;
 mod routing;
 mod sessions;
 mod settings;
+mod shard;
 mod slow;
 mod stop;
 mod stream;

@@ -311,6 +311,18 @@ commands! {
         /// The client.
         target: Target as Named,
     }
+
+    /// Ours: gives a client's packet to the node that owns its user, on behalf of whoever had it.
+    Relay = 67, "relay", Done {
+        /// The connection it came from; 0 from another node.
+        conn: ConnId as Number,
+        /// Its user, if there is one.
+        user: Option<UserId> as Number,
+        /// The id of the gate or node that it came from, which is answered; at most 255 bytes.
+        origin: &'a str as Short,
+        /// What the client sent.
+        packet: &'a [u8] as Rest,
+    }
 }
 
 impl Command<'_> {
