@@ -3,12 +3,13 @@
 //! * [`status`]: how a call failed, for players, callers and policies alike;
 //! * [`cluster`]: what an instance says about itself in the registry;
 //! * [`codec`]: message bodies to values and back;
-//! * [`registry`] and [`locator`]: who is there, and where a user is;
+//! * [`registry`] and [`locator`]: who is there, and where a user is; a list in code or a file for the first;
 //! * [`memory`]: every plug-in trait inside one process, with no server;
 //! * `conformance` (feature `conformance`): what every implementation must do, as functions.
 //!
-//! This crate opens no socket, reads no clock, spawns no task and never blocks: an
-//! implementation that must do such things lives in a crate of its own.
+//! This crate opens no socket, reads no clock, spawns no task and never blocks, but for the two functions
+//! that read a list of instances from a file: an implementation that must do more lives in a crate of its
+//! own.
 #![cfg_attr(
     test,
     allow(

@@ -13,8 +13,12 @@ use crate::{
     health::Health,
     watch::Watch,
 };
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 use yumen_proto::InstanceId;
+
+mod fixed;
+
+pub use fixed::{StaticError, StaticRegistry};
 
 /// Service discovery.
 ///
@@ -53,6 +57,33 @@ pub trait Registry: Send + Sync + 'static {
     /// How the backend is doing now; asked for reports, never waits. Default: well.
     fn health(&self) -> Health {
         Health::Good
+    }
+}
+
+/// A registry that several own: a program that keeps one in hand, and the cluster that uses it.
+impl<R: Registry + ?Sized> Registry for Arc<R> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn join<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
+        (**self).join(instance)
+    }
+
+    fn leave<'a>(
+        &'a self,
+        id: &'a InstanceId,
+        kind: Kind,
+    ) -> BoxFuture<'a, Result<(), RegistryError>> {
+        (**self).leave(id, kind)
+    }
+
+    fn watch(&self, kind: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
+        (**self).watch(kind)
+    }
+
+    fn health(&self) -> Health {
+        (**self).health()
     }
 }
 
