@@ -11,7 +11,7 @@ mod locator;
 mod registry;
 
 pub use codec::codec;
-pub use locator::locator;
+pub use locator::{locator, locator_shared};
 pub use registry::registry;
 
 use std::fmt::Debug;

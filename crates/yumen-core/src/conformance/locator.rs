@@ -8,6 +8,7 @@ use yumen_proto::{Epoch, InstanceId, UserId};
 
 const ADA: UserId = UserId(1_001);
 const BOB: UserId = UserId(1_002);
+const EVE: UserId = UserId(1_003);
 
 /// Checks a locator that knows no users and no instances.
 ///
@@ -24,6 +25,79 @@ pub async fn locator(locator: &dyn Locator) {
     bench.a_life_that_is_over_is_refused().await;
     bench.a_new_life_starts_empty().await;
     bench.clean().await;
+}
+
+/// Checks two handles of one backend that knows no users and no instances: what is done through one is
+/// seen through the other, and told there. A backend inside one process passes the same handle twice.
+///
+/// # Panics
+/// At the first broken promise.
+pub async fn locator_shared(one: &dyn Locator, other: &dyn Locator) {
+    let here = Bench::new(one).await;
+    let there = Bench { locator: other, lives: here.lives };
+    // A first call through each, so that both follow.
+    assert_eq!(there.find(ADA, &Role::Gate).await, None, "nobody is anywhere at first");
+    // Of each user once: a follower may still be told what was done before it began to follow.
+    a_change_is_told_elsewhere(&here, &there, ADA).await;
+    a_change_is_told_elsewhere(&there, &here, BOB).await;
+    the_end_of_a_life_is_told_elsewhere_once(&here, &there).await;
+    there.clean().await;
+}
+
+async fn a_change_is_told_elsewhere(here: &Bench<'_>, there: &Bench<'_>, user: UserId) {
+    let mut moves = there.locator.watch();
+    let first = here.claim(user, &gate_1()).await.epoch;
+    there
+        .is_at(user, &gate_1(), first, "a claim is seen elsewhere as soon as it is answered")
+        .await;
+    let second = there.claim(user, &gate_2()).await;
+    let loser = Located { place: gate_1(), epoch: first };
+    assert_eq!(
+        second.previous,
+        Some(loser),
+        "a claim names the place it displaces, also elsewhere"
+    );
+    assert!(second.epoch > first, "epochs grow, whoever claims");
+    here.is_at(user, &gate_2(), second.epoch, "the newest claim wins everywhere").await;
+    assert!(
+        !here.release(user, &gate_1(), first).await,
+        "who lost elsewhere has nothing to release"
+    );
+    let room_epoch = here.claim(user, &room()).await.epoch;
+    assert!(here.release(user, &gate_2(), second.epoch).await, "any handle can release");
+    assert_eq!(there.find(user, &Role::Gate).await, None, "what is released is gone everywhere");
+    assert!(there.release(user, &room(), room_epoch).await);
+
+    let claimed = |place, epoch| Moved::Claimed { user, place, epoch };
+    let released = |place, epoch| Moved::Released { user, place, epoch };
+    told(&mut moves, user, claimed(gate_1(), first)).await;
+    told(&mut moves, user, claimed(gate_2(), second.epoch)).await;
+    told(&mut moves, user, claimed(room(), room_epoch)).await;
+    told(&mut moves, user, released(gate_2(), second.epoch)).await;
+    told(&mut moves, user, released(room(), room_epoch)).await;
+}
+
+async fn the_end_of_a_life_is_told_elsewhere_once(here: &Bench<'_>, there: &Bench<'_>) {
+    let id = InstanceId::from(IDS[2]);
+    let [_, _, life] = here.lives;
+    let mut moves = there.locator.watch();
+    must("a life can be renewed through any handle", there.locator.renew(&id, life).await);
+    here.claim(EVE, &room()).await;
+    assert!(must("an instance can close", here.locator.close(&id, life).await));
+    assert_eq!(there.find(EVE, &room().role).await, None, "nobody is at what closed elsewhere");
+    let refused = there.locator.claim(EVE, &room(), None).await;
+    let why = "an instance that closed elsewhere cannot be claimed for";
+    assert!(matches!(refused, Err(LocatorError::NotOpen { .. })), "{why}: {refused:?}");
+    let twice = must("a second close is answered", there.locator.close(&id, life).await);
+    assert!(!twice, "a life ends once, whoever ends it");
+    let next = must("an instance can open elsewhere", there.locator.open(&id).await);
+    assert!(next > life, "incarnations grow, whoever opens");
+    let last = must("and open again", here.locator.open(&id).await);
+
+    assert_eq!(next_closed(&mut moves, &id).await, life, "the end of a life is told elsewhere");
+    let then = "the next end that is told is the next life's: no end is told twice";
+    assert_eq!(next_closed(&mut moves, &id).await, next, "{then}");
+    assert!(last > next, "incarnations grow, whoever opens");
 }
 
 /// Two gates and a node that are open.

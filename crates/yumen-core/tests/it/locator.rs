@@ -20,6 +20,14 @@ async fn the_smallest_memory_locator_conforms() {
     crate::within_seconds(yumen_core::conformance::locator(&MemoryLocator::bounded(limits))).await;
 }
 
+#[cfg(feature = "conformance")]
+#[tokio::test]
+async fn two_handles_of_the_memory_locator_are_one() {
+    let locator = MemoryLocator::default();
+    let suite = yumen_core::conformance::locator_shared(&locator, &locator);
+    crate::within_seconds(suite).await;
+}
+
 /// due's locator keeps no lease: whoever was on a gate that crashed stays located there.
 #[tokio::test]
 async fn w_19_a_crashed_gate_leaves_nobody_located_there() {

@@ -1,4 +1,6 @@
 //! The locator on Redis.
 
+mod builder;
+mod proxy;
 mod server;
 mod servers;

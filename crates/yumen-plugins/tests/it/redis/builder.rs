@@ -1,0 +1,70 @@
+//! How a locator is described; no server is needed.
+
+use std::time::Duration;
+use yumen_core::{
+    health::Health,
+    locator::{Locator, LocatorError, Role},
+};
+use yumen_plugins::redis::RedisLocator;
+use yumen_proto::UserId;
+use yumen_settings::keys::stores::LocateRedisSettings;
+
+#[test]
+fn dues_defaults_describe_a_locator_and_none_is_reached() {
+    let locator = RedisLocator::new(&LocateRedisSettings::default()).unwrap();
+    assert_eq!(locator.name(), "redis");
+    assert_eq!(locator.health(), Health::Good);
+    assert!(!locator.stats().connected);
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_with_its_key() {
+    let mut settings = LocateRedisSettings::default();
+    settings.addrs = vec!["redis".to_owned()];
+    settings.db = -1;
+    settings.username = "ada".to_owned();
+    settings.prefix = "due}".to_owned();
+    let problems = RedisLocator::new(&settings).unwrap_err();
+    for key in ["addrs", "db", "password", "prefix"] {
+        let name = format!("etc.locate.redis.{key}: ");
+        let count = problems.iter().filter(|problem| problem.starts_with(&name)).count();
+        assert_eq!(count, 1, "{key} in {problems:#?}");
+    }
+    assert_eq!(problems.len(), 4);
+}
+
+#[test]
+fn a_redis_cluster_is_refused_with_the_reason() {
+    let mut settings = LocateRedisSettings::default();
+    settings.addrs = vec!["a:1".to_owned(), "b:1".to_owned()];
+    let problems = RedisLocator::new(&settings).unwrap_err();
+    assert!(problems[0].contains("Redis Cluster") && problems[0].contains("one server"));
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let zero = RedisLocator::builder().command_max(Duration::ZERO).in_flight_max(0);
+    assert_eq!(zero.build().unwrap_err().len(), 2);
+}
+
+#[test]
+fn a_password_is_in_no_text() {
+    let builder = RedisLocator::builder().user("ada", "s3cret").addr("127.0.0.1:1");
+    let text = format!("{builder:?} {:?}", builder.clone().build().unwrap());
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_fails_every_call_at_once() {
+    // Port 1 is nobody's.
+    let locator = RedisLocator::builder().addr("127.0.0.1:1").build().unwrap();
+    for failures in 1..=20 {
+        let limit = Duration::from_secs(20);
+        let found = tokio::time::timeout(limit, locator.find(UserId(1), &Role::Gate)).await;
+        let error = found.unwrap().unwrap_err();
+        assert!(matches!(error, LocatorError::Backend { backend: "redis", .. }), "{error}");
+        assert!(error.to_string().contains("127.0.0.1:1 cannot be reached"), "{error}");
+        assert!(matches!(locator.health(), Health::Failing { failures: n, .. } if n >= failures));
+    }
+    assert!(!locator.health().is_ready());
+}
