@@ -21,11 +21,13 @@
 )]
 
 mod board;
+mod far;
 mod here;
 mod links;
 mod near;
 mod outside;
 
 pub use board::{Neighbours, Switchboard};
+pub use far::stats::{FarCounts, Reasons};
 pub use links::{CallError, LANE_MAX, LinkId, Links, Load, Receive, Unsent};
 pub use outside::{AllowList, NetBlock, NotAnAddress, Outside, Peer, Tuning};

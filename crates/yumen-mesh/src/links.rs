@@ -1,24 +1,29 @@
 //! The links of one instance: to whom, over what, and which calls wait for an answer.
 //!
-//! A link is dialled at its first use and duplex. Only instances of this process are reached so far:
-//! on the same thread by a direct call, on another thread by batches of bytes.
+//! A link is dialled at its first use and duplex: to an instance on the same thread by a direct call, on
+//! another thread by batches of bytes, in another process by connections.
+
+mod load;
+mod outside;
+
+pub use load::Load;
 
 use crate::{
     board::{Knock, Neighbours, Switchboard},
+    far::{Far, directory::Directory, pair::Pair},
     here::Here,
     near::{Near, NearEnd},
-    outside::{Outside, Peer},
+    outside::Peer,
 };
 use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
-use yumen_core::{cluster::Snapshot, locator::Incarnation};
+use yumen_core::locator::Incarnation;
 use yumen_net::env::Env;
 use yumen_proto::{
     id::InstanceId,
@@ -82,6 +87,7 @@ pub enum CallError {
 pub(crate) enum Carrier {
     Here(Here),
     Near(Near),
+    Far(Rc<Pair>),
 }
 
 struct Known {
@@ -94,22 +100,8 @@ struct Known {
 
 type Answer = (u16, Reply);
 
-/// What the links of an instance hold. Each lane may hold [`LANE_MAX`] bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Peers that are linked.
-    pub links: usize,
-    /// Calls that wait for an answer.
-    pub calls: usize,
-    /// Bytes sent and not yet handled, over all lanes.
-    pub queued: usize,
-    /// The same of the lane that has most.
-    pub queued_most: usize,
-    /// Answers that came when nobody waited for them any more, since the start.
-    pub late: u64,
-    /// Frames that did not parse, since the start.
-    pub malformed: u64,
-}
+/// What waits for the answer to a call.
+type Waits = oneshot::Sender<Result<Answer, CallError>>;
 
 /// The links of one instance.
 pub struct Links {
@@ -125,11 +117,11 @@ pub struct Links {
     known: RefCell<FxHashMap<InstanceId, LinkId>>,
     door: RefCell<Option<tokio::sync::mpsc::Receiver<Knock>>>,
     touched: RefCell<Vec<LinkId>>,
-    calls: RefCell<FxHashMap<u64, (LinkId, oneshot::Sender<Answer>)>>,
+    calls: RefCell<FxHashMap<u64, (LinkId, Waits)>>,
     seq: Cell<u64>,
     call_max: Cell<Duration>,
-    outside: RefCell<Option<Outside>>,
-    directory: RefCell<BTreeMap<Kind, Snapshot>>,
+    far: RefCell<Option<Rc<Far>>>,
+    directory: RefCell<Directory>,
     fences: RefCell<BTreeMap<InstanceId, Incarnation>>,
     /// Answers nobody waited for any more.
     pub late: Cell<u64>,
@@ -172,7 +164,7 @@ impl Links {
             calls: RefCell::default(),
             seq: Cell::new(0),
             call_max: Cell::new(CALL_MAX),
-            outside: RefCell::default(),
+            far: RefCell::default(),
             directory: RefCell::default(),
             fences: RefCell::default(),
             late: Cell::new(0),
@@ -191,6 +183,7 @@ impl Links {
                 this.admit(knock);
             }
         });
+        self.far().into_iter().for_each(|far| far.start());
     }
 
     /// Takes the instance off the board and drops every link; peers are told, after all that was
@@ -200,6 +193,8 @@ impl Links {
         while let Some(knock) = self.knocked() {
             drop(knock); // which tells the peer
         }
+        self.pairs().iter().for_each(|pair| pair.say_goodbye());
+        self.far().into_iter().for_each(|far| far.close());
         let mut all: Vec<_> = self.peers.borrow().keys().copied().collect();
         all.sort_unstable();
         all.into_iter().for_each(|link| self.drop_link(link));
@@ -212,27 +207,6 @@ impl Links {
             self.neighbours.leave(&self.me);
             self.board.close(&self.me);
         }
-    }
-
-    /// What the links of this instance hold now.
-    pub fn load(&self) -> Load {
-        let peers = self.peers.borrow();
-        let mut load = Load {
-            links: peers.len(),
-            calls: self.calls.borrow().len(),
-            late: self.late.get(),
-            malformed: self.malformed.get(),
-            ..Load::default()
-        };
-        for peer in peers.values() {
-            let queued = match peer.carrier.as_ref() {
-                Carrier::Here(lane) => lane.queued(),
-                Carrier::Near(lane) => lane.queued(),
-            };
-            load.queued = load.queued.saturating_add(queued);
-            load.queued_most = load.queued_most.max(queued);
-        }
-        load
     }
 
     /// This instance.
@@ -265,7 +239,10 @@ impl Links {
             None => {
                 // Dialled by the peer between our look at the door and now.
                 self.admit_all();
-                self.known.borrow().get(peer).copied().ok_or(Unsent::Closed)
+                if let Some(link) = self.known.borrow().get(peer) {
+                    return Ok(*link);
+                }
+                self.far().ok_or(Unsent::Closed)?.link(self, peer)
             }
         }
     }
@@ -274,27 +251,6 @@ impl Links {
     pub fn peer(&self, link: LinkId) -> Option<Peer> {
         let peers = self.peers.borrow();
         peers.get(&link).map(|peer| Peer { id: peer.id.clone(), kind: peer.kind, ours: true })
-    }
-
-    /// Lets instances of other processes reach this one, and this one them. To be called once, after
-    /// [`Links::open`] and before [`Links::start`].
-    pub fn go_outside(self: &Rc<Self>, outside: Outside) {
-        self.call_max.set(outside.tuning.call_max);
-        self.outside.replace(Some(outside));
-    }
-
-    /// Tells who there is of one kind, as the registry has it: at every snapshot. Instances of this
-    /// process need none.
-    pub fn set_peers(&self, kind: Kind, peers: &Snapshot) {
-        self.directory.borrow_mut().insert(kind, Arc::clone(peers));
-    }
-
-    /// That life of an instance is over, and every earlier one: its links are cut, and its handshakes
-    /// refused. An instance of this process lives as long as the process, and is not cut off.
-    pub fn fence(&self, instance: &InstanceId, life: Incarnation) {
-        let mut fences = self.fences.borrow_mut();
-        let over = fences.entry(instance.clone()).or_default();
-        *over = life.max(*over);
     }
 
     /// Sends a frame after all earlier ones of its lane. It may wait until [`Links::flush`].
@@ -312,6 +268,7 @@ impl Links {
         match carrier.as_ref() {
             Carrier::Here(lane) => lane.send(frame),
             Carrier::Near(lane) => lane.send(frame),
+            Carrier::Far(pair) => pair.send(frame),
         }
     }
 
@@ -327,6 +284,7 @@ impl Links {
             match carrier.as_ref() {
                 Carrier::Here(lane) => lane.flush(),
                 Carrier::Near(lane) => lane.flush(),
+                Carrier::Far(pair) => pair.flush(),
             }
         }
     }
@@ -337,6 +295,7 @@ impl Links {
         let carrier = self.peers.borrow().get(&link).map(|p| Rc::clone(&p.carrier));
         match carrier.as_deref() {
             Some(Carrier::Near(lane)) => lane.room().await,
+            Some(Carrier::Far(pair)) => pair.room().await,
             Some(Carrier::Here(_)) => tokio::task::yield_now().await,
             None => {}
         }
@@ -360,7 +319,7 @@ impl Links {
         self.flush();
         tokio::select! {
             biased;
-            answer = rx => answer.map_err(|_| CallError::Unknown),
+            answer = rx => answer.unwrap_or(Err(CallError::Unknown)),
             () = self.env.clock.sleep(self.call_max.get()) => Err(CallError::Unknown),
         }
     }
@@ -368,15 +327,11 @@ impl Links {
     /// A frame arrived on `link`. Once these links are closed nobody receives it.
     pub(crate) fn receive(&self, link: LinkId, frame: Frame<'_>) {
         if let Frame::Reply { seq, code, reply, .. } = frame {
-            let waiting = self.calls.borrow_mut().remove(&seq);
-            match waiting {
-                Some((asked, tx)) if asked == link => {
-                    let _nobody_waits = tx.send((code, reply));
+            match self.take_call(link, seq) {
+                Some(waits) => {
+                    let _nobody_waits = waits.send(Ok((code, reply)));
                 }
-                other => {
-                    other.into_iter().for_each(|w| drop(self.calls.borrow_mut().insert(seq, w)));
-                    self.late.set(self.late.get().wrapping_add(1));
-                }
+                None => self.late.set(self.late.get().wrapping_add(1)),
             }
         } else if let Some(receiver) = self.receiver() {
             receiver.on_frame(link, frame);
@@ -423,7 +378,7 @@ impl Links {
     }
 
     /// An id that no link has.
-    fn reserve(&self) -> LinkId {
+    pub(crate) fn reserve(&self) -> LinkId {
         let peers = self.peers.borrow();
         loop {
             let link = LinkId(self.ids.get());
@@ -485,20 +440,33 @@ impl Links {
             self.board.part(&self.me, &peer.id);
         }
         drop(known);
-        let lost: Vec<_> = {
-            let calls = self.calls.borrow();
-            calls.iter().filter(|(_, (to, _))| *to == link).map(|(seq, _)| *seq).collect()
-        };
-        for seq in lost {
-            self.calls.borrow_mut().remove(&seq);
-        }
-        match peer.carrier.as_ref() {
-            Carrier::Here(lane) => lane.hang_up(),
+        let unsent = match peer.carrier.as_ref() {
+            Carrier::Here(lane) => {
+                lane.hang_up();
+                None
+            }
             // Not left to its drop: a future that waits for room has a share in it.
-            Carrier::Near(lane) => lane.hang_up(),
-        }
+            Carrier::Near(lane) => {
+                lane.hang_up();
+                None
+            }
+            Carrier::Far(pair) => Some(pair.hang_up()),
+        };
         if let Some(receiver) = self.receiver() {
             receiver.on_lost(link, &peer.id);
+        }
+        for frames in unsent.iter().flatten() {
+            self.report_unsent((link, &peer.id), frames);
+        }
+        self.end_calls(link);
+    }
+
+    /// Nobody will answer what was asked of this peer.
+    fn end_calls(&self, link: LinkId) {
+        let asked = |(seq, (to, _)): (&u64, &(LinkId, Waits))| (*to == link).then_some(*seq);
+        let lost: Vec<_> = self.calls.borrow().iter().filter_map(asked).collect();
+        for seq in lost {
+            self.calls.borrow_mut().remove(&seq);
         }
     }
 }

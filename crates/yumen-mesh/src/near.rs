@@ -149,7 +149,7 @@ impl Near {
 
 /// Whether a frame may overtake data: questions, orders and their answers. A graceful disconnect may
 /// not, because what was pushed before has to arrive.
-fn is_control(frame: &Frame<'_>) -> bool {
+pub(crate) fn is_control(frame: &Frame<'_>) -> bool {
     match frame {
         Frame::Heartbeat => true,
         Frame::Reply { route, .. } => table::row(*route).is_some_and(|row| {

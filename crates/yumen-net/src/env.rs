@@ -45,7 +45,7 @@ impl Env {
         Self {
             clock: Clock::real(),
             net: Rc::new(crate::tcp::Tcp),
-            dice: Dice::seeded(RandomState::new().hash_one(0)),
+            dice: Dice::real(),
             spawn: Spawn::default(),
         }
     }
@@ -145,18 +145,33 @@ fn unix_ns() -> i64 {
 
 /// Seeded random numbers (splitmix64: Steele, Lea and Flood, 2014). Clones share one sequence.
 #[derive(Clone, Debug)]
-pub struct Dice(Rc<Cell<u64>>);
+pub struct Dice {
+    state: Rc<Cell<u64>>,
+    real: bool,
+}
 
 impl Dice {
     /// The same seed gives the same numbers.
     pub fn seeded(seed: u64) -> Self {
-        Self(Rc::new(Cell::new(seed)))
+        Self { state: Rc::new(Cell::new(seed)), real: false }
+    }
+
+    /// Seeded by the system.
+    pub fn real() -> Self {
+        Self { state: Rc::new(Cell::new(RandomState::new().hash_one(0))), real: true }
+    }
+
+    /// A number that nobody can foresee, whatever they have seen: for nonces. From the system's
+    /// randomness through a keyed hash; in a virtual world a roll, so that a run can be repeated.
+    pub fn secret(&self) -> u64 {
+        let roll = self.roll();
+        if self.real { RandomState::new().hash_one(roll) } else { roll }
     }
 
     /// A uniform number.
     pub fn roll(&self) -> u64 {
-        let state = self.0.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-        self.0.set(state);
+        let state = self.state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.state.set(state);
         let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)

@@ -1,5 +1,7 @@
 //! What a link promises, over every carrier.
 
+#[path = "tests/far.rs"]
+mod far;
 #[path = "tests/near.rs"]
 mod near;
 
@@ -20,6 +22,7 @@ struct End {
     seen: RefCell<Vec<i64>>,
     batches: Cell<u32>,
     lost: RefCell<Vec<(LinkId, InstanceId)>>,
+    unsent: RefCell<Vec<i64>>,
     on_frame: RefCell<Option<Rc<Hook>>>,
     inside: Cell<bool>,
 }
@@ -38,6 +41,10 @@ impl Receive for End {
     fn on_lost(&self, link: LinkId, peer: &InstanceId) {
         self.lost.borrow_mut().push((link, peer.clone()));
     }
+    fn on_unsent(&self, peer: &InstanceId, frame: Frame<'_>) {
+        assert!(self.lost.borrow().iter().any(|(_, lost)| lost == peer), "before the loss");
+        self.unsent.borrow_mut().push(number(&frame));
+    }
 }
 
 impl End {
@@ -48,6 +55,7 @@ impl End {
             seen: RefCell::default(),
             batches: Cell::new(0),
             lost: RefCell::default(),
+            unsent: RefCell::default(),
             on_frame: RefCell::default(),
             inside: Cell::new(false),
         })
@@ -105,6 +113,7 @@ impl Rig {
         for _ in 0..100 {
             yield_now().await;
         }
+        tokio::time::sleep(Duration::from_millis(100)).await; // for whoever dials
     }
 }
 
@@ -127,9 +136,15 @@ fn run(test: impl AsyncFn(Rig)) {
     run_on(false, &test);
 }
 
+/// Also between two processes.
+fn run_everywhere(test: impl AsyncFn(Rig)) {
+    run(&test);
+    far::run_far(&test);
+}
+
 #[test]
 fn what_is_sent_arrives_in_order_and_a_link_is_duplex() {
-    run(async |rig| {
+    run_everywhere(async |rig| {
         let (to_b, to_a) = (rig.a.link(&rig.b), rig.b.link(&rig.a));
         for n in 0..3000 {
             rig.a.push(to_b, n, usize::try_from(n * 37 % 300).unwrap()).unwrap();
@@ -155,7 +170,7 @@ fn what_is_sent_arrives_in_order_and_a_link_is_duplex() {
 
 #[test]
 fn dials_that_cross_end_in_one_pair() {
-    run(async |rig| {
+    run_everywhere(async |rig| {
         let (to_b, to_a) = (rig.a.link(&rig.b), rig.b.link(&rig.a));
         rig.settle().await;
         assert_eq!((rig.a.link(&rig.b), rig.b.link(&rig.a)), (to_b, to_a));
@@ -165,7 +180,7 @@ fn dials_that_cross_end_in_one_pair() {
 
 #[test]
 fn a_call_is_answered_with_its_own_reply() {
-    run(async |rig| {
+    run_everywhere(async |rig| {
         rig.b.on_frame(|b, link, frame| {
             let Frame::Request { seq, command } = frame else { return };
             let Command::IsOnline { target: Target::Conn(conn) } = command else { return };
@@ -184,7 +199,7 @@ fn a_call_is_answered_with_its_own_reply() {
 
 #[test]
 fn an_answer_that_comes_too_late_is_counted_and_disturbs_no_other_call() {
-    run(async |rig| {
+    run_everywhere(async |rig| {
         let to_b = rig.a.link(&rig.b);
         let asked = Rc::new(RefCell::new(Vec::new()));
         let known = Rc::clone(&asked);
@@ -232,7 +247,7 @@ fn an_answer_from_another_peer_than_the_one_asked_is_not_taken() {
 
 #[test]
 fn ten_thousand_dropped_calls_leave_nothing_behind() {
-    run(async |rig| {
+    run_everywhere(async |rig| {
         let to_b = rig.a.link(&rig.b);
         for _ in 0..10_000 {
             let command = Command::Stat { kind: TargetKind::Conn };
@@ -354,7 +369,7 @@ fn what_is_sent_to_one_that_does_not_receive_yet_waits_at_its_door() {
 
 #[test]
 fn an_instance_may_send_to_itself() {
-    run(async |rig| {
+    run_everywhere(async |rig| {
         let itself = rig.a.link(&rig.a);
         rig.a.push(itself, 4, 10).unwrap();
         rig.a.links.flush();
@@ -479,7 +494,7 @@ fn a_panic_in_the_receiver_leaves_the_lane_usable_and_in_order() {
 
 #[test]
 fn links_may_be_closed_from_inside_a_delivery() {
-    run(async |rig| {
+    run_everywhere(async |rig| {
         rig.b.on_frame(|b, _, frame| {
             if number(&frame) == 3 {
                 b.links.close();
