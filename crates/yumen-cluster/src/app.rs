@@ -7,7 +7,7 @@
 mod banner;
 mod control;
 mod descriptors;
-mod lease;
+pub(crate) mod lease;
 mod live;
 mod pid;
 mod program;

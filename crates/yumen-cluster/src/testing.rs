@@ -3,6 +3,10 @@
 //! The same gates and nodes as in a process of their own, started in the same order; only sockets and
 //! time differ. Nothing here is for production.
 
+mod hosted;
+
+pub use hosted::{Hosted, members};
+
 use crate::{
     app::Part,
     backend::Backend,
@@ -52,10 +56,7 @@ impl SimApp {
     /// If the cluster's registry or locator fails.
     #[expect(clippy::expect_used, reason = "for tests")]
     pub async fn start(&mut self, part: impl Into<Part>) -> Result<(), InstanceError> {
-        let (cluster, members) = match part.into() {
-            Part::Gate(gate) => (gate.cluster, gate.members),
-            Part::Node(node) => node.into_parts(),
-        };
+        let (cluster, members) = members(part);
         for Member { id, launch, .. } in members {
             let registry = cluster.registry();
             let life = cluster.locator().open(&id).await.expect("a locator");

@@ -4,43 +4,48 @@
 //! not keep them from others by a renewal that the service runtime sends in its name.
 
 use super::control::Entry;
-use crate::cluster::Cluster;
 use std::{sync::Arc, time::Duration};
 use yumen_core::{
-    locator::{Incarnation, LocatorError, RENEW_INTERVAL},
+    locator::{Incarnation, Locator, LocatorError, RENEW_INTERVAL},
     watch::WatchSender,
 };
 use yumen_net::env::Clock;
+use yumen_proto::id::InstanceId;
 
 /// How long a thread may have done nothing new for its lives to be renewed.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 /// One life of an instance.
-pub(super) struct Lease {
-    pub(super) cluster: Cluster,
-    pub(super) entry: Arc<Entry>,
-    pub(super) life: Incarnation,
+pub(crate) struct Lease {
+    pub(crate) locator: Arc<dyn Locator>,
+    pub(crate) id: InstanceId,
+    pub(crate) life: Incarnation,
+}
+
+/// Whether the thread of an instance has done nothing new for too long.
+pub(super) fn is_stuck(entry: &Entry) -> bool {
+    let silence = |pulse: &crate::pulse::Pulse| pulse.silence(Clock::real().now().mono);
+    entry.host().is_some_and(|(_, pulse)| silence(pulse) > SILENCE_MAX)
 }
 
 impl Lease {
-    /// Keeps it going; begins a new life, and tells the instance, if the locator has lost it.
-    pub(super) async fn keep(mut self, lives: Arc<WatchSender<Incarnation>>) {
+    /// Keeps it going unless the instance is stuck; begins a new life, and tells the instance, if the
+    /// locator has lost it.
+    pub(crate) async fn keep(
+        mut self,
+        lives: Arc<WatchSender<Incarnation>>,
+        is_stuck: impl Fn() -> bool,
+    ) {
         loop {
             tokio::time::sleep(RENEW_INTERVAL).await;
-            if !self.is_stuck() {
+            if !is_stuck() {
                 self.renew(&lives).await;
             }
         }
     }
 
-    fn is_stuck(&self) -> bool {
-        let silence = |pulse: &crate::pulse::Pulse| pulse.silence(Clock::real().now().mono);
-        self.entry.host().is_some_and(|(_, pulse)| silence(pulse) > SILENCE_MAX)
-    }
-
     async fn renew(&mut self, lives: &WatchSender<Incarnation>) {
-        let id = &self.entry.id;
-        let locator = self.cluster.locator();
+        let Self { id, locator, .. } = self;
         match locator.renew(id, self.life).await {
             Ok(()) => {}
             Err(LocatorError::NotOpen { .. } | LocatorError::Superseded { .. }) => {
@@ -64,7 +69,7 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{app::Control, pulse::Pulse};
+    use crate::{app::Control, cluster::Cluster, pulse::Pulse};
     use yumen_core::cluster::Kind;
 
     /// Whether a life that the locator has lost is begun anew within some renewals.
@@ -72,15 +77,15 @@ mod tests {
         let (cluster, id) = (Cluster::in_process(), "lobby".into());
         let life = cluster.locator().open(&id).await.unwrap();
         cluster.locator().close(&id, life).await.unwrap();
-        let entry = Control::default().add(id, Kind::Node, "lobby".to_owned());
+        let entry = Control::default().add(id.clone(), Kind::Node, "lobby".to_owned());
         let now = Clock::real().now().mono;
         entry.set_host("lobby", Pulse::new(now.checked_sub(silent).unwrap()));
         let lives = Arc::new(WatchSender::new(life));
         let mut seen = lives.watch();
-        let lease = Lease { cluster, entry, life };
+        let lease = Lease { locator: Arc::clone(cluster.locator()), id, life };
         // The clock of this runtime stands still, and is moved on whenever nothing else happens.
         let patience = RENEW_INTERVAL * 4;
-        let _ended = tokio::time::timeout(patience, lease.keep(lives)).await;
+        let _ended = tokio::time::timeout(patience, lease.keep(lives, || is_stuck(&entry))).await;
         seen.current() != life
     }
 

@@ -4,7 +4,7 @@ use super::{
     AppError, Front, Group,
     control::{Control, Entry, InstanceState},
     is_gate,
-    lease::Lease,
+    lease::{self, Lease},
     threads::{self, Report, Reporter, Start},
     what,
 };
@@ -151,8 +151,10 @@ impl Running {
         };
         entry.set_state(InstanceState::Starting);
         let reporter = Reporter::new(Arc::clone(&entry), self.reports.clone());
-        let lease = Lease { cluster: cluster.clone(), entry: Arc::clone(&entry), life };
-        self.renewing.spawn(lease.keep(Arc::clone(&incarnation)));
+        let lease = Lease { locator: Arc::clone(cluster.locator()), id: id.clone(), life };
+        let watched = Arc::clone(&entry);
+        let is_stuck = move || lease::is_stuck(&watched);
+        self.renewing.spawn(lease.keep(Arc::clone(&incarnation), is_stuck));
         let cluster = cluster.clone();
         let live = Live {
             entry: Arc::clone(&entry),
