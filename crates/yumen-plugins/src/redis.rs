@@ -93,6 +93,8 @@ pub struct RedisLocator {
 pub struct RedisStats {
     /// Whether commands can be sent now.
     pub connected: bool,
+    /// Whether changes are told now.
+    pub following: bool,
     /// Commands under way.
     pub in_flight: usize,
     /// Most commands under way.
@@ -107,6 +109,8 @@ pub struct RedisStats {
     pub resubscribes: u64,
     /// Commands that failed or were not answered in time, and attempts to connect.
     pub failed: u64,
+    /// Changes that processes of due's have told.
+    pub due_events: u64,
     /// Messages on the channels that nobody could read.
     pub unreadable: u64,
 }
@@ -125,6 +129,10 @@ struct Shared {
     /// Whether the first attempt to subscribe is over.
     subscribed: watch::Sender<bool>,
     subscribes: AtomicU64,
+    following: AtomicBool,
+    due_events: AtomicU64,
+    /// Whether events of due's did not fit into the settler's queue.
+    behind: AtomicBool,
     unreadable: AtomicU64,
 }
 
@@ -207,6 +215,7 @@ impl RedisLocator {
         let after_first = |count: &AtomicU64| count.load(Ordering::Relaxed).saturating_sub(1);
         RedisStats {
             connected: server.is_up(),
+            following: shared.following.load(Ordering::Relaxed),
             in_flight: server.in_flight(),
             in_flight_max: server.tuning.in_flight_max,
             waiting: counts.waiting.load(Ordering::Relaxed),
@@ -214,6 +223,7 @@ impl RedisLocator {
             reconnects: after_first(&counts.connects),
             resubscribes: after_first(&shared.subscribes),
             failed: counts.failed.load(Ordering::Relaxed),
+            due_events: shared.due_events.load(Ordering::Relaxed),
             unreadable: shared.unreadable.load(Ordering::Relaxed),
         }
     }
@@ -228,6 +238,9 @@ impl RedisLocator {
             holds: AtomicBool::new(false),
             subscribed: watch::Sender::new(false),
             subscribes: AtomicU64::new(0),
+            following: AtomicBool::new(false),
+            due_events: AtomicU64::new(0),
+            behind: AtomicBool::new(false),
             unreadable: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared), tasks: OnceLock::new() }

@@ -38,6 +38,7 @@ pub(super) async fn follow(shared: Arc<Shared>, told: mpsc::Sender<Told>) {
     let mut pause = PAUSE_MIN;
     let mut silent = false;
     loop {
+        shared.following.store(false, Ordering::Relaxed);
         let gone = Arc::new(Notify::new());
         let heard = Arc::new(Mutex::new(now()));
         let ear = Ear {
@@ -58,6 +59,7 @@ pub(super) async fn follow(shared: Arc<Shared>, told: mpsc::Sender<Told>) {
                 silent = true;
                 pause = PAUSE_MIN;
                 shared.subscribes.fetch_add(1, Ordering::Relaxed);
+                shared.following.store(true, Ordering::Relaxed);
                 shared.subscribed.send_replace(true);
                 listen(&shared, conn, &gone, &heard).await;
                 tracing::warn!(
@@ -204,9 +206,11 @@ impl Ear {
         }
         let (user, role, instance, change) = event.meaning()?;
         let bound = change == Change::Bound;
-        if self.told.try_send(Told { user, role, instance, bound }).is_err() {
-            // What cannot be followed up is lost, and whoever asks sees the truth.
-            self.shared.moves.send(Moved::Lost);
+        self.shared.due_events.fetch_add(1, Ordering::Relaxed);
+        let behind = self.told.try_send(Told { user, role, instance, bound }).is_err();
+        // The settler says so when it has caught up with what did fit.
+        if behind && !self.shared.behind.swap(true, Ordering::Relaxed) {
+            tracing::warn!("due's processes tell more moves than can be followed up");
         }
         Some(())
     }

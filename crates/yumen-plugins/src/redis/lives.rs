@@ -28,7 +28,8 @@ const BATCH: usize = 256;
 pub(super) async fn look(shared: Arc<Shared>) {
     loop {
         sleep(LOOK_EVERY).await;
-        if shared.holds.load(Ordering::Relaxed) && shared.server.is_up() {
+        // One that is not well leaves the turn to those who are.
+        if shared.holds.load(Ordering::Relaxed) && shared.server.well_for() >= WELL {
             // What goes wrong is counted, and the next look is near.
             let _looked = shared.look().await;
         }
@@ -46,9 +47,7 @@ impl Shared {
         let answer = self.server.ask(Request::Script(call)).await?;
         let tables: Vec<Vec<String>> = self.server.read("a look", answer)?;
         let [open, ended] = tables.as_slice() else { return Ok(()) };
-        if self.server.well_for() >= WELL {
-            self.end_overdue(open).await?;
-        }
+        self.end_overdue(open).await?;
         for pair in ended.chunks_exact(2) {
             if let [instance, life] = pair {
                 self.sweep(&InstanceId::from(instance.as_str()), life, usize::MAX).await?;

@@ -317,10 +317,15 @@ impl Server {
 
     fn failed(&self, fault: Fault) -> Fault {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        // A key that holds something else than it should says nothing about the server.
+        let one_key =
+            matches!(&fault, Fault::Refused { source, .. } if source.code() == Some("WRONGTYPE"));
         self.trouble(|trouble| {
             trouble.failures = trouble.failures.saturating_add(1);
             trouble.last = fault.to_string();
-            trouble.well_since = None;
+            if !one_key {
+                trouble.well_since = None;
+            }
         });
         fault
     }

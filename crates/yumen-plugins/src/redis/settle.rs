@@ -11,7 +11,7 @@ use super::{
     server::{Call, Fault, Request},
 };
 use redis::Value;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::mpsc;
 use yumen_core::locator::Moved;
 
@@ -22,7 +22,9 @@ const BATCH: usize = 256;
 pub(super) async fn settle(shared: Arc<Shared>, mut told: mpsc::Receiver<Told>) {
     let mut batch = Vec::with_capacity(BATCH);
     while told.recv_many(&mut batch, BATCH).await > 0 {
-        if shared.settle(&batch).await.is_err() {
+        let failed = shared.settle(&batch).await.is_err();
+        // What could not be followed up is lost: whoever asks from now on sees the truth.
+        if shared.behind.swap(false, Ordering::Relaxed) || failed {
             shared.moves.send(Moved::Lost);
         }
         batch.clear();

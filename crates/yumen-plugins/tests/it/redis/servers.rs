@@ -209,6 +209,101 @@ async fn an_epoch_outlives_its_place_for_an_hour_and_dues_keys_never_expire() {
     assert!((3_000..=3_600).contains(&kept), "{kept}");
 }
 
+/// Whoever ended the life may die before the places are taken away.
+#[tokio::test]
+async fn a_place_whose_life_is_over_is_gone_before_it_is_taken_away() {
+    let server = Server::start();
+    let locator = server.locator();
+    let (dead, gate) = (Place::gate("gate-1"), Place::gate("gate-2"));
+    locator.open(&gate.instance).await.unwrap();
+    let life = locator.open(&dead.instance).await.unwrap();
+    let users = [UserId(1), UserId(2), UserId(3)];
+    let mut epochs = Vec::new();
+    for user in users {
+        epochs.push(locator.claim(user, &dead, Some(life)).await.unwrap().epoch);
+    }
+    let mut moves = locator.watch();
+    let mut admin = server.raw().await;
+    let _: i64 = raw(&mut admin, &["HDEL", "due:yumen:lives", "gate-1"]).await;
+    assert_eq!(locator.find(users[0], &Role::Gate).await.unwrap(), None);
+    assert!(!locator.release(users[0], &dead, epochs[0]).await.unwrap());
+    let claim = locator.claim(users[1], &gate, None).await.unwrap();
+    assert_eq!(claim.previous, None);
+    // The next life of the same instance starts without them, and keeps what it claims itself.
+    let next = locator.open(&dead.instance).await.unwrap();
+    assert!(next > life);
+    let own = locator.claim(users[2], &dead, Some(next)).await.unwrap();
+    assert_eq!(own.previous, None, "an earlier life is not displaced");
+    let life = life.to_string();
+    let _: i64 = raw(&mut admin, &["HSET", "due:yumen:ended", "gate-1", &life]).await;
+    let lives = [(dead.instance.clone(), next)];
+    alive(&locator, &lives, async {
+        within(30, async {
+            while keys(&mut admin).await.contains(&"due:yumen:ended".to_owned()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    })
+    .await;
+    let left = keys(&mut admin).await;
+    let places: Vec<_> = left.iter().filter(|key| key.ends_with(":gate")).collect();
+    assert_eq!(places, ["due:locate:user:2:gate", "due:locate:user:3:gate"]);
+    assert_eq!(locator.find(users[2], &Role::Gate).await.unwrap().unwrap().epoch, own.epoch);
+    let released = |moved: &Moved| matches!(moved, Moved::Released { .. });
+    while let Some(moved) = moves.try_next() {
+        assert!(!released(&moved), "a place that went with its life is not released: {moved:?}");
+    }
+}
+
+/// Of two machines one is ahead by days, and Redis forgets everything.
+#[tokio::test]
+async fn epochs_and_lives_only_grow_whatever_the_clocks_say() {
+    let server = Server::start();
+    let locator = server.locator();
+    let gate = Place::gate("gate-1");
+    let mut ahead = server.raw().await;
+    let future = "4000000000000000";
+    let record = format!("{future} 0 ");
+    let _: () = raw(&mut ahead, &["SET", "{due:locate:user:1:gate}:yumen", &record]).await;
+    let _: () = raw(&mut ahead, &["SET", "due:yumen:last:gate-1", future]).await;
+    let life = locator.open(&gate.instance).await.unwrap();
+    assert_eq!(life, Incarnation(4_000_000_000_000_001));
+    let claim = locator.claim(UserId(1), &gate, Some(life)).await.unwrap();
+    assert!(claim.epoch.0 > 4_000_000_000_000_000, "{}", claim.epoch);
+    let _: () = raw(&mut ahead, &["FLUSHALL"]).await;
+    let next = locator.open(&gate.instance).await.unwrap();
+    assert!(next > life, "what this process has seen it does not fall behind");
+    let again = locator.claim(UserId(1), &gate, Some(next)).await.unwrap();
+    assert!(again.epoch > claim.epoch);
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_place_is_an_error_and_nothing_more() {
+    let server = Server::start();
+    let locator = server.locator();
+    let mut peer = server.raw().await;
+    let _: i64 = raw(&mut peer, &["LPUSH", "due:locate:user:1:gate", "no place"]).await;
+    let error = locator.find(UserId(1), &Role::Gate).await.unwrap_err();
+    assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+    for (channel, event) in [
+        ("due:locate:cluster:gate:event", "no event"),
+        ("due:locate:cluster:node:event", "{}"),
+        ("due:yumen:moves", "[\"claim\",\"1\"]"),
+        ("due:yumen:moves", "[\"\",\"1\",\"gate\",\"\",\"g\",\"1\"]"),
+    ] {
+        let _: i64 = raw(&mut peer, &["PUBLISH", channel, event]).await;
+    }
+    within(10, async {
+        while locator.stats().unreadable < 4 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(locator.find(UserId(2), &Role::Gate).await.unwrap(), None);
+    assert_eq!(locator.health(), Health::Good);
+}
+
 #[tokio::test]
 async fn dropped_it_leaves_no_connection() {
     let server = Server::start();

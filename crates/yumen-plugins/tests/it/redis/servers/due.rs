@@ -120,6 +120,46 @@ async fn a_place_that_due_wrote_before_anybody_listened_is_found_and_displaced()
     assert_eq!(locator.find(UserId(7), &Role::Gate).await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn more_than_can_be_followed_up_is_told_as_a_loss() {
+    const LOGINS: i64 = 20_000;
+    let server = Server::start();
+    let locator = server.locator();
+    locator.find(UserId(1), &Role::Gate).await.unwrap();
+    let mut moves = locator.watch();
+    let mut peer = server.raw().await;
+    let mut flood = redis::pipe();
+    for uid in 1..=LOGINS {
+        for words in bind_gate(uid, "gate-of-due") {
+            let (name, rest) = words.split_first().unwrap();
+            flood.cmd(name).arg(rest).ignore();
+        }
+    }
+    let _: () = flood.query_async(&mut peer).await.unwrap();
+    let claimed = |moved: &Moved| matches!(moved, Moved::Claimed { .. });
+    assert_eq!(next_but(&mut moves, claimed).await, Moved::Lost);
+    // And later ones are followed up, once there is room again.
+    let another = |moved: &Moved| match moved {
+        Moved::Claimed { place, .. } => place.instance.as_str().starts_with("another-"),
+        _ => false,
+    };
+    let mut followed = false;
+    for round in 0..200 {
+        due_binds(&mut peer, 1, &format!("another-{round}")).await;
+        while let Ok(moved) = tokio::time::timeout(Duration::from_millis(100), moves.next()).await {
+            followed |= another(&moved.unwrap());
+        }
+        if followed {
+            break;
+        }
+    }
+    assert!(followed);
+    assert_eq!(
+        locator.find(UserId(LOGINS), &Role::Gate).await.unwrap().unwrap().place,
+        Place::gate("gate-of-due")
+    );
+}
+
 /// A studio that goes back to due starts due's gate under the id of ours.
 #[tokio::test]
 async fn a_gate_of_dues_under_the_id_of_a_dead_one_of_ours_keeps_its_users() {
@@ -141,9 +181,9 @@ async fn a_gate_of_dues_under_the_id_of_a_dead_one_of_ours_keeps_its_users() {
     due_binds(&mut peer, 1, "gate-1").await;
     let told = within(10, moves.next()).await.unwrap();
     assert!(matches!(told, Moved::Claimed { user: UserId(1), .. }), "{told:?}");
-    // Somebody who looks takes away the rest.
+    // Somebody who looks takes away the rest, once all is well for long enough.
     locator.open(&"gate-2".into()).await.unwrap();
-    within(10, async {
+    within(30, async {
         while keys(&mut peer).await.contains(&"due:locate:user:2:gate".to_owned()) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
