@@ -173,19 +173,21 @@ async fn an_outage_longer_than_a_renewal_holds_ends_nobodys_life() {
     let second = other.open(&gates[1].instance).await.unwrap();
     let epoch = one.claim(UserId(5), &gates[0], Some(first)).await.unwrap().epoch;
     let mut moves = other.watch();
-    let here = [(gates[0].instance.clone(), first)];
     let there = [(gates[1].instance.clone(), second)];
-    let outage = async {
-        // For long enough that everybody is well before it.
+    alive(&other, &there, async {
+        // For long enough that the other one looks after lives.
         tokio::time::sleep(Duration::from_secs(6)).await;
+        one.renew(&gates[0].instance, first).await.unwrap();
         server.pause();
-        tokio::time::sleep(Duration::from_secs(12)).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
         server.resume();
-        well(&one).await;
         well(&other).await;
-        tokio::time::sleep(Duration::from_secs(7)).await;
-    };
-    alive(&one, &here, alive(&other, &there, outage)).await;
+        // Who is back first looks soon, and the other one has not renewed for 12 s.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        well(&one).await;
+        one.renew(&gates[0].instance, first).await.unwrap();
+    })
+    .await;
     for process in [&one, &other] {
         let found = process.find(UserId(5), &Role::Gate).await.unwrap().unwrap();
         assert_eq!((found.place, found.epoch), (gates[0].clone(), epoch));
