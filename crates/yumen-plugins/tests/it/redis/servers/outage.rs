@@ -213,6 +213,26 @@ async fn a_late_renewal_is_taken_as_long_as_nobody_ended_the_life() {
 }
 
 #[tokio::test]
+async fn a_line_that_swallows_everything_is_given_up_with_the_first_call_on_it() {
+    let server = Server::start();
+    let line = Proxy::start(server.addr(), Duration::ZERO).await;
+    let limit = Duration::from_millis(500);
+    let locator = server.builder().addr(line.addr()).command_max(limit);
+    // Nobody else finds out.
+    let locator = locator.ping_every(Duration::from_secs(60)).build().unwrap();
+    let gate = Place::gate("gate-1");
+    let life = locator.open(&gate.instance).await.unwrap();
+    line.swallow();
+    let error = locator.claim(UserId(1), &gate, Some(life)).await.unwrap_err();
+    assert!(error.to_string().contains("did not answer within 500 ms"), "{error}");
+    well(&locator).await;
+    for n in 1..100 {
+        locator.claim(UserId(n), &gate, Some(life)).await.unwrap();
+    }
+    assert_eq!(locator.stats().reconnects, 1);
+}
+
+#[tokio::test]
 async fn a_silent_subscription_is_noticed_and_made_again() {
     let server = Server::start();
     let quick = Duration::from_millis(100);
