@@ -1,1 +1,206 @@
-//! Instances in etcd, as due v2.5 writes them there.
+//! Instances in etcd, as due v2.5 writes them there: interchangeable with due's processes on one server.
+//!
+//! A record is one key, `/<namespace>/<kind>/<id>`, on a lease of its own of `retryInterval` and a second;
+//! its value is [`Instance`] as JSON, which is due's record byte for byte. etcd 3.4 and later.
+//!
+//! | When | What is promised |
+//! |---|---|
+//! | a state, a weight or a record changes | it is put on the same lease at once; watches see it within a second |
+//! | a process is killed | its records go when their leases run out: after 11 s with due's `retryInterval` |
+//! | etcd is away, or silent | the last set stays; watching and registering are tried again for ever, every 0.05 to 2 s |
+//! | etcd is back | all is read again; those who are missing stay in the set for a lease longer, since their leases may have run out with the server, not with them |
+//! | there is no quorum | sets are read from any member, unless it is behind what was seen; new records wait |
+//! | a lease is lost, a record deleted, a server's memory gone | registered again at the next check, at most a third of the lease later |
+//! | another process puts a record under the same key | it is never written over; [`Registry::health`] names both until one is stopped. The first join of a process replaces what is there: ask the set before |
+//! | a value is no record | skipped, counted by [`EtcdRegistry::unread`], warned about once |
+//! | a process starts while etcd is down | with a folder for copies ([`EtcdRegistryBuilder::cache_dir`]) it begins with the set that was kept last, and says so |
+//!
+//! Every call has a deadline (`timeout`, 5 s at most) and goes to the next member if one fails. A stream that
+//! is silent for that long is asked for a sign of life and is given up after as long again. `retryTimes` is
+//! not honoured: nothing is given up. Connections are not encrypted; due has no keys for that either.
+
+mod builder;
+mod client;
+mod follower;
+mod keeper;
+mod known;
+mod messages;
+mod tries;
+
+pub use builder::EtcdRegistryBuilder;
+
+use crate::kept::{Kept, Of};
+use builder::Plan;
+use client::{Access, Client};
+use follower::{Follower, Range};
+use keeper::Keeper;
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::runtime::Handle;
+use yumen_core::{
+    BoxFuture,
+    cluster::{Instance, Kind, Snapshot},
+    health::Health,
+    registry::{Registry, RegistryError},
+    watch::Watch,
+};
+use yumen_proto::InstanceId;
+use yumen_settings::keys::backends::RegistryEtcdSettings;
+
+/// A registry on etcd: see the module for what it promises. Share it in an `Arc`.
+///
+/// Made without a runtime; its work runs on the runtime of the first call, and ends when it is dropped. The
+/// records of a registry that is dropped without [`Registry::leave`] go when their leases run out.
+///
+/// ```
+/// use yumen_plugins::etcd::EtcdRegistry;
+///
+/// let registry = EtcdRegistry::builder(["10.0.0.1:2379", "10.0.0.2:2379"]).build()?;
+/// let problems = EtcdRegistry::builder(["10.0.0.1"]).namespace("").build().unwrap_err();
+/// assert_eq!(problems.len(), 2);
+/// # Ok::<(), Vec<String>>(())
+/// ```
+#[derive(Debug)]
+pub struct EtcdRegistry {
+    plan: Plan,
+    work: Mutex<Work>,
+}
+
+/// What runs once the registry has been called.
+#[derive(Debug, Default)]
+struct Work {
+    client: Option<Arc<Client>>,
+    keepers: BTreeMap<(Kind, InstanceId), Keeper>,
+    followers: BTreeMap<Kind, Follower>,
+}
+
+impl EtcdRegistry {
+    /// A registry as `registry.etcd` says.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the settings, each with its key.
+    pub fn new(settings: &RegistryEtcdSettings) -> Result<Self, Vec<String>> {
+        EtcdRegistryBuilder::from_settings(settings).build()
+    }
+
+    /// A registry on these members, each as `host:port`, with due's defaults for the rest.
+    pub fn builder<A: Into<String>>(addrs: impl IntoIterator<Item = A>) -> EtcdRegistryBuilder {
+        EtcdRegistryBuilder::new(addrs)
+    }
+
+    /// How many values under the prefixes that are followed are no records, and are left out of the sets.
+    pub fn unread(&self) -> usize {
+        self.locked(|work| work.followers.values().map(Follower::unread).sum())
+    }
+
+    fn client(&self, work: &mut Work) -> Result<(Handle, Arc<Client>), RegistryError> {
+        let runtime = Handle::try_current().map_err(failed)?;
+        if let Some(client) = &work.client {
+            return Ok((runtime, Arc::clone(client)));
+        }
+        let access = Access {
+            endpoints: self.plan.endpoints.clone(),
+            timeout: self.plan.timeout,
+            user: self.plan.user.clone(),
+        };
+        let Some(client) = Client::new(access) else { return Err(failed("no addresses")) };
+        let client = Arc::clone(work.client.insert(Arc::new(client)));
+        Ok((runtime, client))
+    }
+
+    fn range(&self, kind: Kind) -> Range {
+        let of = Of {
+            registry: "etcd".to_owned(),
+            namespace: self.plan.namespace.clone(),
+            kind: word(kind).to_owned(),
+        };
+        let kept = self.plan.cache_dir.as_ref().map(|dir| Kept::new(dir, of));
+        Range { kind, prefix: self.prefix(kind), grace: self.plan.lease, kept }
+    }
+
+    fn prefix(&self, kind: Kind) -> String {
+        format!("/{}/{}/", self.plan.namespace, word(kind))
+    }
+
+    /// A panic in an earlier holder is not a reason to stop: every step leaves the tables whole.
+    fn locked<T>(&self, work: impl FnOnce(&mut Work) -> T) -> T {
+        work(&mut self.work.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Registry for EtcdRegistry {
+    fn name(&self) -> &str {
+        "etcd"
+    }
+
+    fn join<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
+        Box::pin(async move {
+            let id = &instance.id;
+            if id.as_str().contains('/') {
+                return Err(failed(format!(
+                    "the id {id} contains a slash, which ends a part of a key"
+                )));
+            }
+            let published = self.locked(|work| {
+                let (runtime, client) = self.client(work)?;
+                let start = || {
+                    let key = format!("{}{id}", self.prefix(instance.kind));
+                    Keeper::start(&runtime, client, key, self.plan.lease)
+                };
+                let keeper = work.keepers.entry((instance.kind, id.clone()));
+                Ok(keeper.or_insert_with(start).publish(instance))
+            })?;
+            published.await.map_err(failed)
+        })
+    }
+
+    fn leave<'a>(
+        &'a self,
+        id: &'a InstanceId,
+        kind: Kind,
+    ) -> BoxFuture<'a, Result<(), RegistryError>> {
+        Box::pin(async move {
+            let keeper = self.locked(|work| work.keepers.remove(&(kind, id.clone())));
+            match keeper {
+                Some(keeper) => keeper.withdraw().await.map_err(failed),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn watch(&self, kind: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
+        Box::pin(async move {
+            let watch = self.locked(|work| {
+                let (runtime, client) = self.client(work)?;
+                let start = || Follower::start(&runtime, client, self.range(kind));
+                Ok(work.followers.entry(kind).or_insert_with(start).watch())
+            })?;
+            watch.await.map_err(failed)
+        })
+    }
+
+    /// The worst of its parts: each record, and each kind that is followed.
+    fn health(&self) -> Health {
+        self.locked(|work| {
+            let keepers = work.keepers.values().map(|keeper| keeper.tries.health());
+            let followers = work.followers.values().map(|follower| follower.tries().health());
+            keepers.chain(followers).fold(Health::Good, tries::worse)
+        })
+    }
+}
+
+fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> RegistryError {
+    RegistryError::Backend { backend: "etcd", source: source.into() }
+}
+
+const fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Gate => "gate",
+        Kind::Node => "node",
+        Kind::Mesh => "mesh",
+        Kind::Master => "master",
+    }
+}

@@ -11,5 +11,7 @@
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "etcd")]
+mod kept;
 #[cfg(feature = "redis")]
 pub mod redis;
