@@ -471,7 +471,7 @@ fn forbidden<S>(entry: &Entry<S>, head: &Head) -> Option<Status> {
     if rules.internal && !head.from_node {
         return Some(Status::new(Code::ILLEGAL_REQUEST, "the route is internal"));
     }
-    if rules.login && head.user.is_none() {
+    if (rules.login || rules.sticky) && head.user.is_none() {
         return Some(Status::unauthorized("not logged in"));
     }
     None

@@ -79,7 +79,7 @@ impl<H, A, P> Route<H, A, P> {
     /// Follows the user to the node that it is bound to. Implies [`Route::login`].
     pub fn sticky(mut self) -> Self {
         self.rules.sticky = true;
-        self.login()
+        self
     }
 
     /// Runs on the node that owns the user, of all nodes of this name that serve the route. Every gate

@@ -1,0 +1,80 @@
+//! The recorded clients, played against any gate.
+
+use crate::recording::{Recorded, frames, read, says_the_same};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The first two clients are there from the start.
+const EARLY: [u64; 2] = [1, 2];
+
+struct Client {
+    socket: TcpStream,
+    name: u64,
+}
+
+impl Client {
+    fn connect(addr: SocketAddr, name: u64) -> Self {
+        let socket = TcpStream::connect(addr).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { socket, name }
+    }
+
+    fn packet(&mut self) -> Vec<u8> {
+        let mut packet = vec![0; 4];
+        let read = self.socket.read_exact(&mut packet);
+        read.unwrap_or_else(|error| panic!("client {}: {error}", self.name));
+        let size = u32::from_be_bytes(packet[..4].try_into().unwrap());
+        packet.resize(4 + usize::try_from(size).unwrap(), 0);
+        self.socket.read_exact(&mut packet[4..]).unwrap();
+        packet
+    }
+
+    /// Reads what was recorded here, and compares.
+    fn expect(&mut self, recorded: &Recorded) {
+        let packet = self.packet();
+        let (theirs, ours) = (read(&recorded.bytes), read(&packet));
+        match (&theirs, &ours) {
+            (None, None) => assert_eq!(packet, recorded.bytes, "a heartbeat"),
+            (Some((route, seq, body)), Some((our_route, our_seq, our_body))) => {
+                assert_eq!((route, seq), (our_route, our_seq), "client {}", self.name);
+                let same = says_the_same(body, our_body);
+                assert!(same, "client {}, route {route}: {body} and {our_body}", self.name);
+            }
+            _ => panic!("client {}: {theirs:?} and {ours:?}", self.name),
+        }
+    }
+
+    /// The other side closes.
+    fn end(mut self) {
+        let read = self.socket.read(&mut [0; 64]);
+        assert!(matches!(read, Ok(0) | Err(_)), "client {}: {read:?}", self.name);
+    }
+}
+
+/// Plays the three recorded clients against the gate at `addr`: sends what they sent, in their order, and
+/// compares what comes with what they got.
+pub(crate) fn play(addr: SocketAddr) {
+    let mut clients: BTreeMap<u64, Client> =
+        EARLY.iter().map(|name| (*name, Client::connect(addr, *name))).collect();
+    let mut answers = 0;
+    for frame in frames("client dials gate-1") {
+        let name = frame.connection;
+        let client = clients.entry(name).or_insert_with(|| Client::connect(addr, name));
+        if frame.from_dialler {
+            client.socket.write_all(&frame.bytes).unwrap();
+        } else {
+            client.expect(&frame);
+            answers += 1;
+        }
+    }
+    assert!(answers > 20, "{answers} answers");
+    // The second client asked to be disconnected.
+    clients.remove(&2).unwrap().end();
+}

@@ -1,0 +1,15 @@
+//! `due-peer` against what was recorded from a running due: clients see the same.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod clients;
+mod one_process;
+mod recording;
