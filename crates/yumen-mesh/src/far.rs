@@ -218,6 +218,15 @@ impl Far {
         }
     }
 
+    /// A peer tells its life.
+    fn reborn(&self, links: &Links, pair: &Rc<Pair>, life: u64) {
+        pair.their_life.set(life);
+        if links.is_over(&pair.peer, life) {
+            self.stats.count(Reason::LifeOver);
+            self.lose(links, pair);
+        }
+    }
+
     /// The registry has other records than before: who is gone from it and not connected is lost.
     pub(crate) fn peers_changed(&self, links: &Links) {
         for pair in links.pairs() {

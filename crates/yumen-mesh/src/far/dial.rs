@@ -182,6 +182,9 @@ impl Far {
 
     /// The server keeps this connection.
     pub(super) fn welcomed(self: &Rc<Self>, pair: &Rc<Pair>, lane: Lane) {
+        if pair.verdict().is_some() {
+            return; // it came with the words for which this dial was given up: a life that is over
+        }
         pair.lane(lane).welcome.set(true);
         let both = pair.data.welcome.get() && pair.control.welcome.get();
         if both && pair.stage() == Stage::Dialling {

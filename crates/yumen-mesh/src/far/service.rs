@@ -125,7 +125,7 @@ impl Far {
         if let LinkEvent::Farewell(why) = event {
             self.farewell(&pair, conn, why);
         } else if let LinkEvent::Life(life) = event {
-            pair.their_life.set(life);
+            self.reborn(links, &pair, life);
         } else if event == LinkEvent::Room {
             pair.room_again();
         } else if event == LinkEvent::Welcome {

@@ -219,3 +219,21 @@ fn a_life_that_is_over_is_cut_off_and_stays_out_until_the_next() {
         assert_eq!(*b.seen.borrow(), [1, 4]);
     });
 }
+
+#[test]
+fn a_life_that_is_over_is_not_dialled_either() {
+    for seed in 0..20 {
+        world(seed, async |world| {
+            let life = WatchSender::new(Incarnation(7));
+            let a = world.open(Plan { life: life.watch(), ..Plan::new("a") }).await;
+            let b = world.open(Plan::new("b")).await;
+            b.links.fence(&"a".into(), Incarnation(7));
+            let to_a = b.link(&a);
+            b.push(to_a, 1, 5).unwrap();
+            b.links.flush();
+            world.settle().await;
+            assert!(a.seen.borrow().is_empty(), "{:?}", a.seen.borrow());
+            assert_eq!(*b.unsent.borrow(), [1]);
+        });
+    }
+}
