@@ -15,6 +15,12 @@ use yumen_proto::id::InstanceId;
 /// How long a thread may have done nothing new for its lives to be renewed.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
+/// Pause after a renewal that failed: a life is given up after three [`RENEW_INTERVAL`]s in silence, and
+/// one failure alone may have taken one of them.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Of so many failures in a row the first is told.
+const FAILURES_TOLD: u32 = 20;
+
 /// One life of an instance.
 pub(crate) struct Lease {
     pub(crate) locator: Arc<dyn Locator>,
@@ -36,32 +42,36 @@ impl Lease {
         lives: Arc<WatchSender<Incarnation>>,
         is_stuck: impl Fn() -> bool,
     ) {
+        let mut failures = 0_u32;
         loop {
-            tokio::time::sleep(RENEW_INTERVAL).await;
-            if !is_stuck() {
-                self.renew(&lives).await;
+            let pause = if failures == 0 { RENEW_INTERVAL } else { AGAIN };
+            tokio::time::sleep(pause).await;
+            if is_stuck() {
+                continue;
             }
+            let Err(error) = self.renew(&lives).await else {
+                failures = 0;
+                continue;
+            };
+            if failures.is_multiple_of(FAILURES_TOLD) {
+                let id = &self.id;
+                tracing::warn!(%id, %error, "the locator does not take the renewal; trying again");
+            }
+            failures = failures.saturating_add(1);
         }
     }
 
-    async fn renew(&mut self, lives: &WatchSender<Incarnation>) {
+    async fn renew(&mut self, lives: &WatchSender<Incarnation>) -> Result<(), LocatorError> {
         let Self { id, locator, .. } = self;
         match locator.renew(id, self.life).await {
-            Ok(()) => {}
             Err(LocatorError::NotOpen { .. } | LocatorError::Superseded { .. }) => {
-                match locator.open(id).await {
-                    Ok(next) => {
-                        tracing::warn!(%id, "the locator had given this instance up; it begins anew");
-                        self.life = next;
-                        lives.send(next);
-                    }
-                    Err(error) => tracing::warn!(
-                        %id, %error,
-                        "the locator has given this instance up and does not take it again yet"
-                    ),
-                }
+                let next = locator.open(id).await?;
+                tracing::warn!(%id, "the locator had given this instance up; it begins anew");
+                self.life = next;
+                lives.send(next);
+                Ok(())
             }
-            Err(error) => tracing::warn!(%id, %error, "the locator did not take the renewal"),
+            renewed => renewed,
         }
     }
 }
@@ -70,7 +80,105 @@ impl Lease {
 mod tests {
     use super::*;
     use crate::{app::Control, cluster::Cluster, pulse::Pulse};
-    use yumen_core::cluster::Kind;
+    use std::sync::Mutex;
+    use tokio::time::Instant;
+    use yumen_core::{
+        BoxFuture,
+        cluster::Kind,
+        locator::{Claim, Located, Moves, Place, Role},
+        memory::MemoryLocator,
+    };
+    use yumen_proto::id::{Epoch, UserId};
+
+    /// Takes 3 s to refuse each of the first renewals, as one whose server does not answer.
+    struct Slow {
+        inner: MemoryLocator,
+        refusals: usize,
+        renewed: Mutex<Vec<Instant>>,
+    }
+
+    impl Locator for Slow {
+        fn open<'a>(
+            &'a self,
+            id: &'a InstanceId,
+        ) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
+            self.inner.open(id)
+        }
+
+        fn renew<'a>(
+            &'a self,
+            _id: &'a InstanceId,
+            _life: Incarnation,
+        ) -> BoxFuture<'a, Result<(), LocatorError>> {
+            Box::pin(async move {
+                let tries = {
+                    let mut renewed = self.renewed.lock().unwrap();
+                    renewed.push(Instant::now());
+                    renewed.len()
+                };
+                if tries > self.refusals {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                Err(LocatorError::Backend { backend: "slow", source: "no answer".into() })
+            })
+        }
+
+        fn close<'a>(
+            &'a self,
+            id: &'a InstanceId,
+            life: Incarnation,
+        ) -> BoxFuture<'a, Result<bool, LocatorError>> {
+            self.inner.close(id, life)
+        }
+
+        fn claim<'a>(
+            &'a self,
+            user: UserId,
+            place: &'a Place,
+            life: Option<Incarnation>,
+        ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
+            self.inner.claim(user, place, life)
+        }
+
+        fn release<'a>(
+            &'a self,
+            user: UserId,
+            place: &'a Place,
+            epoch: Epoch,
+        ) -> BoxFuture<'a, Result<bool, LocatorError>> {
+            self.inner.release(user, place, epoch)
+        }
+
+        fn find<'a>(
+            &'a self,
+            user: UserId,
+            role: &'a Role,
+        ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>> {
+            self.inner.find(user, role)
+        }
+
+        fn watch(&self) -> Moves {
+            self.inner.watch()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_was_not_answered_is_sent_again_before_the_life_is_given_up() {
+        let inner = MemoryLocator::default();
+        let locator = Arc::new(Slow { inner, refusals: 1, renewed: Mutex::default() });
+        let id = InstanceId::from("lobby");
+        let life = locator.open(&id).await.unwrap();
+        let (start, lives) = (Instant::now(), Arc::new(WatchSender::new(life)));
+        let shared: Arc<dyn Locator> = Arc::clone(&locator) as _;
+        let lease = Lease { locator: shared, id, life };
+        let _ended = tokio::time::timeout(RENEW_INTERVAL * 4, lease.keep(lives, || false)).await;
+        let renewed = locator.renewed.lock().unwrap();
+        let at: Vec<_> = renewed.iter().map(|at| at.duration_since(start).as_secs_f32()).collect();
+        assert!(at.len() == 3, "{at:?}");
+        // Unanswered at 3 s, known at 6 s, answered long before 9 s; then at ease again.
+        assert!((6.4..7.5).contains(&at[1]) && (9.4..11.5).contains(&at[2]), "{at:?}");
+    }
 
     /// Whether a life that the locator has lost is begun anew within some renewals.
     async fn begins_anew(silent: Duration) -> bool {
