@@ -171,6 +171,7 @@ impl Far {
         if links.is_over(&pair.peer, life) {
             self.stats.count(Reason::LifeOver);
             pair.give_up(Reason::LifeOver);
+            self.cut(pair); // not a frame of it is taken
         } else if pair.is_other(run) {
             // What was agreed with the process before it is gone.
             self.lose(&links, pair);

@@ -154,8 +154,11 @@ async fn tick_all(world: State<World>, clients: Clients) {
             for (user, owned) in owned {
                 let n = world.ticks.get().saturating_add(1);
                 world.ticks.set(n);
+                // Asked for first, so that the mark is of the life in which it is sent.
+                if !matches!(users.locate(user).await, Ok(Some(_))) {
+                    continue; // who is not online hears nothing
+                }
                 let mark = world.mark(owned, (0, n));
-                // Who is not online hears nothing.
                 let _told = users.push(user, TICK, &world.said(&mark)).await;
             }
         }
