@@ -13,7 +13,7 @@
 //! | `<prefix>:yumen:seats` | sorted set: each instance's places, so that its end finds them |
 //! | `<prefix>:yumen:ended` | hash: instance to the last life whose places are not all taken away yet |
 //! | `<prefix>:yumen:turn` | who looks for lives that are overdue now |
-//! | `<prefix>:yumen:moves` | channel: every change, with its epoch |
+//! | `<prefix>:yumen:moves`, with `:<db>` if that is not 0 | channel: every change, with its epoch |
 //!
 //! **Atomic.** Each claim, release, search, open, renewal and close is one script, so a claim sees the
 //! lives as they are and a life that is over never claims. All keys are named to the script. A place and
@@ -228,9 +228,9 @@ impl RedisLocator {
         }
     }
 
-    fn over(server: Server, prefix: &str, moves_max: usize) -> Self {
+    fn over(server: Server, keys: Keys, moves_max: usize) -> Self {
         let shared = Shared {
-            keys: Keys::new(prefix),
+            keys,
             scripts: Scripts::new(),
             server,
             moves: MovesSender::bounded(moves_max),

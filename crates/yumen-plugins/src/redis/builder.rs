@@ -2,7 +2,7 @@
 
 use super::{
     RedisLocator,
-    keys::prefix_problem,
+    keys::{Keys, prefix_problem},
     server::{Server, Tuning},
 };
 use redis::{
@@ -196,7 +196,7 @@ impl RedisLocatorBuilder {
         let name: Arc<str> = format!("redis at {host}:{port}").into();
         let client = self.client(host, port).map_err(|error| vec![format!("addrs: {error}")])?;
         let server = Server::new(name, client, self.tuning);
-        Ok(RedisLocator::over(server, &self.prefix, self.moves_max))
+        Ok(RedisLocator::over(server, Keys::new(&self.prefix, self.db), self.moves_max))
     }
 
     fn client(&self, host: String, port: u16) -> redis::RedisResult<Client> {

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use yumen_core::locator::Role;
 use yumen_proto::{InstanceId, UserId};
 
-/// Names below one prefix.
+/// Names below one prefix, in one database.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     prefix: String,
+    db: i64,
 }
 
 /// The keys and words of one user's place in one role.
@@ -108,8 +109,8 @@ impl DueEvent {
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+    pub(super) fn new(prefix: &str, db: i64) -> Self {
+        Self { prefix: prefix.to_owned(), db }
     }
 
     pub(super) fn seat(&self, user: UserId, role: &Role) -> Seat {
@@ -147,9 +148,12 @@ impl Keys {
         }
     }
 
-    /// Where we tell everything: with epochs and lives.
+    /// Where we tell everything: with epochs and lives. Channels know no databases; this one does.
     pub(super) fn moves(&self) -> String {
-        self.ours("moves")
+        match self.db {
+            0 => self.ours("moves"),
+            db => format!("{}:{db}", self.ours("moves")),
+        }
     }
 
     /// Hash: instance to the life that is open.
@@ -220,7 +224,7 @@ mod tests {
 
     #[test]
     fn names_and_events_are_the_ones_due_writes() {
-        let keys = Keys::new("due:locate");
+        let keys = Keys::new("due:locate", 0);
         let gate = keys.seat(UserId(10_001), &Role::Gate);
         assert_eq!(gate.place, "due:locate:locate:user:10001:gate");
         assert_eq!(keys.gate_events(), "due:locate:locate:cluster:gate:event");
@@ -241,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_empty_prefix_leaves_its_colon() {
-        let gate = Keys::new("").seat(UserId(1), &Role::Gate);
+        let gate = Keys::new("", 0).seat(UserId(1), &Role::Gate);
         assert_eq!(gate.place, ":locate:user:1:gate");
     }
 
@@ -250,7 +254,7 @@ mod tests {
         for prefix in ["due", "{due}", "a{b}c"] {
             assert_eq!(prefix_problem(prefix), None);
             for role in [Role::Gate, Role::node("ro{om}"), Role::node("}{")] {
-                let seat = Keys::new(prefix).seat(UserId(7), &role);
+                let seat = Keys::new(prefix, 0).seat(UserId(7), &role);
                 let slot = hash_tag(&seat.place).unwrap_or(&seat.place);
                 assert_eq!(hash_tag(&seat.record), Some(slot), "{seat:?}");
                 assert_ne!(seat.place, seat.record);
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn members_are_read_back_and_others_instances_are_not() {
-        let keys = Keys::new("due");
+        let keys = Keys::new("due", 0);
         let seat = keys.seat(UserId(7), &Role::node("room"));
         assert_eq!(read_member(&keys, "node-1", b"node-1\0node\x007\0room"), Some(seat));
         for other in [&b"node-11\0node\x007\0room"[..], b"node-1\0node\0x\0room", b"node-1\0gate"] {

@@ -4,7 +4,8 @@
 local epoch, life, recorded, known = record()
 local was = held()
 if not was then
-  if recorded == '' and known then return {'none'} end
+  -- Bound and gone again already: that is told next. Or bound in another database.
+  if recorded == '' and (known or ARGV[9] == '1') then return {'none'} end
   if recorded == '' then recorded, epoch = instance, tonumber(ARGV[7]) end
   redis.call('zrem', KEYS[4], seat(recorded))
   keep(epoch, '0', '', ARGV[8])

@@ -209,6 +209,26 @@ async fn an_epoch_outlives_its_place_for_an_hour_and_dues_keys_never_expire() {
     assert!((3_000..=3_600).contains(&kept), "{kept}");
 }
 
+/// Redis tells what is published to all databases.
+#[tokio::test]
+async fn clusters_in_two_databases_do_not_meet() {
+    let server = Server::start();
+    let clusters = [server.locator(), server.builder().db(1).build().unwrap()];
+    let gate = Place::gate("gate-1");
+    for cluster in &clusters {
+        cluster.open(&gate.instance).await.unwrap();
+    }
+    let mut moves = clusters[1].watch();
+    let there = clusters[0].claim(UserId(1), &gate, None).await.unwrap();
+    assert_eq!(clusters[1].find(UserId(1), &Role::Gate).await.unwrap(), None);
+    let here = clusters[1].claim(UserId(2), &gate, None).await.unwrap();
+    // The copy of the other's event on due's channel is followed up, and there is nothing.
+    let told = Moved::Claimed { user: UserId(2), place: gate.clone(), epoch: here.epoch };
+    assert_eq!(within(10, moves.next()).await, Some(told));
+    assert!(clusters[0].release(UserId(1), &gate, there.epoch).await.unwrap());
+    assert!(clusters[1].release(UserId(2), &gate, here.epoch).await.unwrap());
+}
+
 /// Whoever ended the life may die before the places are taken away.
 #[tokio::test]
 async fn a_place_whose_life_is_over_is_gone_before_it_is_taken_away() {
