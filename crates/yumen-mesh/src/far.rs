@@ -183,13 +183,19 @@ impl Far {
         LinkMark { life: self.life.get(), run: self.run, dial, last }
     }
 
-    /// Tells every peer of a new life.
+    /// Tells every peer of a new life. What waits to be sent was said in the one before, which others may
+    /// have replaced meanwhile: it is never sent in this one.
     async fn follow(&self, mut life: Watch<Incarnation>) {
         while life.changed().await {
-            self.life.set(life.current().0);
+            let before = self.life.replace(life.current().0);
             let Some(links) = self.links.upgrade() else { return };
             for pair in links.pairs() {
-                self.tell_life(&pair);
+                if before != 0 && !pair.is_empty() {
+                    self.stats.count(Reason::LifeOver);
+                    self.lose(&links, &pair);
+                } else {
+                    self.tell_life(&pair);
+                }
             }
             self.driver.flush();
         }

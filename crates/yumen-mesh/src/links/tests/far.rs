@@ -241,3 +241,31 @@ fn a_life_that_is_over_is_not_dialled_either() {
         });
     }
 }
+
+#[test]
+fn what_was_said_in_a_life_is_not_sent_in_the_next() {
+    for seed in 0..20 {
+        world(seed, async |world| {
+            let life = WatchSender::new(Incarnation(7));
+            let a = world.open(Plan { life: life.watch(), ..Plan::new("a") }).await;
+            let b = world.open(Plan::new("b")).await;
+            let to_b = a.link(&b);
+            a.push(to_b, 1, 5).unwrap();
+            a.links.flush();
+            life.send(Incarnation(8)); // while it is dialled
+            world.settle().await;
+            assert!(b.seen.borrow().is_empty(), "{:?}", b.seen.borrow());
+            assert_eq!(*a.unsent.borrow(), [1]);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let to_b = a.link(&b);
+            a.push(to_b, 2, 5).unwrap();
+            a.links.flush();
+            world.settle().await;
+            life.send(Incarnation(9)); // with nothing queued
+            a.push(to_b, 3, 5).unwrap();
+            a.links.flush();
+            world.settle().await;
+            assert_eq!(*b.seen.borrow(), [2, 3]);
+        });
+    }
+}
