@@ -221,6 +221,26 @@ fn links(page: &mut Page<'_>, whose: Whose<'_>, load: &Load) {
     page.sample(&family::LINK_CALLS, whose, &[], wide(load.calls));
     page.sample(&family::LINK_LATE, whose, &[], load.late);
     page.sample(&family::LINK_MALFORMED, whose, &[], load.malformed);
+    outside(page, whose, load);
+}
+
+/// Links to other processes.
+fn outside(page: &mut Page<'_>, whose: Whose<'_>, load: &Load) {
+    let counts = &load.counts;
+    page.sample(&family::LINK_FAR, whose, &[], wide(load.far));
+    page.sample(&family::LINK_CONNS, whose, &[], wide(load.conns));
+    page.sample(&family::LINK_OPENED, whose, &[], counts.opened);
+    page.sample(&family::LINK_BROKEN, whose, &[], counts.broken);
+    page.sample(&family::LINK_DIALS, whose, &[], counts.dials);
+    for (reason, count) in counts.dials_failed.iter() {
+        page.sample(&family::LINK_DIALS_FAILED, whose, &[reason], count);
+    }
+    page.sample(&family::LINK_HELD_BACK, whose, &[], counts.held_back);
+    for (reason, count) in counts.refused.iter() {
+        page.sample(&family::LINK_REFUSED, whose, &[reason], count);
+    }
+    page.sample(&family::LINK_CREDIT_WAITS, whose, &[], counts.credit_waits);
+    page.sample(&family::LINK_UNSENT, whose, &[], counts.unsent);
 }
 
 fn wide(count: usize) -> u64 {

@@ -138,6 +138,11 @@ impl Far {
         self.driver.len()
     }
 
+    /// Frames that did not parse.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.driver.stats.skipped.get()
+    }
+
     /// The link to a peer that is reached by none yet.
     pub(crate) fn link(
         self: &Rc<Self>,

@@ -203,6 +203,26 @@ families! {
         LINK_LATE = "yumen_link_late_answers_total" Counter [];
         /// Frames of other instances that did not parse.
         LINK_MALFORMED = "yumen_link_malformed_frames_total" Counter [];
+        /// Instances of other processes that this one is linked to, idle ones included.
+        LINK_FAR = "yumen_link_peers_outside" Gauge [];
+        /// Connections to other processes, those that have not introduced themselves included.
+        LINK_CONNS = "yumen_link_connections" Gauge [];
+        /// Links to other processes that were opened, by either side.
+        LINK_OPENED = "yumen_link_opened_total" Counter [];
+        /// Open links to other processes that broke.
+        LINK_BROKEN = "yumen_link_broken_total" Counter [];
+        /// Attempts to connect to an instance of another process.
+        LINK_DIALS = "yumen_link_dials_total" Counter [];
+        /// Those that failed, by reason.
+        LINK_DIALS_FAILED = "yumen_link_dials_failed_total" Counter ["reason"];
+        /// Links that were wanted and not dialled, because the last attempt failed a moment ago.
+        LINK_HELD_BACK = "yumen_link_dials_held_back_total" Counter [];
+        /// Instances of other processes that were refused or cut off, by reason.
+        LINK_REFUSED = "yumen_link_refused_total" Counter ["reason"];
+        /// Times that a lane had to wait until the other side was done with what it had.
+        LINK_CREDIT_WAITS = "yumen_link_credit_waits_total" Counter [];
+        /// Frames that were queued for an instance and could never be sent.
+        LINK_UNSENT = "yumen_link_unsent_frames_total" Counter [];
         /// 1 if the instance did not answer the question for its numbers in time, and so shows none.
         STALE = "yumen_instance_stale" Gauge ["kind"];
         /// How late a timer of 100 ms fired on the instance's thread; up to 2 ms is the timer itself.

@@ -36,7 +36,10 @@ impl Links {
             conns: far.as_ref().map_or(0, |far| far.conns()),
             calls: self.calls.borrow().len(),
             late: self.late.get(),
-            malformed: self.malformed.get(),
+            malformed: far
+                .as_ref()
+                .map_or(0, |far| far.skipped())
+                .wrapping_add(self.malformed.get()),
             counts: far.map(|far| far.stats.counts()).unwrap_or_default(),
             ..Load::default()
         };

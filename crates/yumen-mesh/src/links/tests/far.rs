@@ -1,5 +1,14 @@
 //! Links between processes: over the virtual network, in virtual time, with a seed.
 
+#[path = "far/breaks.rs"]
+mod breaks;
+#[path = "far/defects.rs"]
+mod defects;
+#[path = "far/doors.rs"]
+mod doors;
+#[path = "far/lines.rs"]
+mod lines;
+
 use super::*;
 use crate::{AllowList, Outside, Tuning};
 use std::collections::BTreeMap;
