@@ -95,8 +95,8 @@ impl EtcdRegistryBuilder {
     }
 
     /// `username` and `password`: who asks. Default: nobody.
-    pub fn user(mut self, username: impl Into<String>, password: impl Into<Secret>) -> Self {
-        (self.username, self.password) = (username.into(), password.into());
+    pub fn user(mut self, username: impl Into<String>, password: impl Into<String>) -> Self {
+        (self.username, self.password) = (username.into(), password.into().into());
         self
     }
 

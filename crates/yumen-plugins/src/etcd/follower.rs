@@ -1,4 +1,4 @@
-//! Follows the instances of one kind: reads them all, then their changes from the next revision on.
+//! Follows the instances of one kind: reads them all, then their changes from the revision of that read on.
 //!
 //! Never ends by itself and never spins: whatever breaks, it waits, reads everything again and goes on. A
 //! stream is not resumed, since a server that lost its memory would count its revisions anew and stay silent
@@ -173,8 +173,7 @@ impl Work {
                 Ok(read) => self.follow(&mut known, read).await,
                 Err(error) => error,
             };
-            self.failed(error, &mut known);
-            self.use_kept().await;
+            self.failed(error, &mut known).await;
             sleep(self.shared.tries.pause()).await;
             read = self.read().await;
         }
@@ -187,16 +186,16 @@ impl Work {
         let mut read = pin!(self.read());
         tokio::select! {
             read = &mut read => return read,
-            () = sleep(wait) => use_kept(&shared, kept).await,
+            () = sleep(wait) => {
+                if use_kept(&shared, kept).await {
+                    shared.tries.failed(format!("no answer within {wait:?}, going on from disk"));
+                }
+            }
         }
         read.await
     }
 
-    async fn use_kept(&self) {
-        use_kept(&self.shared, self.range.kept.clone()).await;
-    }
-
-    fn failed(&self, error: FollowError, known: &mut Known) {
+    async fn failed(&self, error: FollowError, known: &mut Known) {
         let prefix = &self.range.prefix;
         if matches!(error, FollowError::Compacted) {
             tracing::info!(%prefix, "etcd compacted its history, reading all instances again");
@@ -209,6 +208,8 @@ impl Work {
                 "instances in etcd cannot be followed, going on with the last known: {error}"
             );
         }
+        // Before anybody is told that there is no set.
+        use_kept(&self.shared, self.range.kept.clone()).await;
         let mut progress = self.shared.progress.watch().current();
         progress.failures = progress.failures.saturating_add(1);
         progress.error = Some(Arc::new(error));
@@ -223,7 +224,9 @@ impl Work {
         let create = WatchCreate {
             key: self.range.prefix.clone().into_bytes(),
             range_end: end_of(&self.range.prefix),
-            start_revision: read.revision.saturating_add(1),
+            // Not the next one, though that of the read is told again: etcd from 3.5.8 on gives no sign of
+            // life to a stream that begins in the future, so a quiet cluster would look dead.
+            start_revision: read.revision,
             progress_notify: true,
             fragment: true,
         };
@@ -343,14 +346,14 @@ struct Read {
     found: Vec<KeyValue>,
 }
 
-/// Publishes what is on disk, unless there is a set already.
-async fn use_kept(shared: &Shared, kept: Option<Kept>) {
-    let Some(kept) = kept else { return };
+/// Publishes what is on disk, unless there is a set already. Gives whether it did.
+async fn use_kept(shared: &Shared, kept: Option<Kept>) -> bool {
+    let Some(kept) = kept else { return false };
     if shared.progress.watch().current().has_set {
-        return;
+        return false;
     }
     let file = kept.path().display().to_string();
-    let Ok(Some(set)) = spawn_blocking(move || kept.load()).await else { return };
+    let Ok(Some(set)) = spawn_blocking(move || kept.load()).await else { return false };
     tracing::warn!(
         %file,
         instances = set.len(),
@@ -358,6 +361,7 @@ async fn use_kept(shared: &Shared, kept: Option<Kept>) {
     );
     shared.set.send_if_new(set);
     shared.progress.send(Progress { has_set: true, ..shared.progress.watch().current() });
+    true
 }
 
 /// The first key behind those that begin with `prefix`, which ends with a slash.

@@ -12,5 +12,7 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "redis")]
 mod redis;
