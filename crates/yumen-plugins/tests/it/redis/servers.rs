@@ -1,5 +1,6 @@
 //! On a real Redis: the conformance suite, and what it cannot ask.
 
+mod books;
 mod due;
 mod model;
 mod outage;

@@ -203,6 +203,7 @@ async fn any_history_gives_what_the_locator_in_memory_gives() {
         assert_eq!((stats.due_events, stats.unreadable), (0, 0), "due's copies are known as ours");
         assert!(stats.connected && stats.following && stats.failed == 0, "{stats:?}");
     }
+    books::agree(&server).await;
     // Everything ends, and only what is kept for a while is left.
     for instance in INSTANCES.map(InstanceId::from) {
         let life = pair.redis[0].open(&instance).await.unwrap();
