@@ -278,12 +278,13 @@ mod tests {
     #[test]
     fn an_explanation_reads_as_lines_of_a_page() {
         let text = one("cluster.gate.connNum").to_string();
-        let expected = "etc.cluster.gate.connNum = 9\n  Connections to each other instance.\n  \
-            from:      etc/etc.toml\n  default:   5\n  form:      whole number\n  \
-            standing:  not honoured yet: instances of different processes do not reach each other yet\n  \
+        let expected = "etc.cluster.gate.connNum = 9\n  Connections to each instance of due's; \
+            instances of our own need one and a second for control.\n  \
+            from:      etc/etc.toml\n  default:   5\n  form:      whole number: 1 to 256\n  \
+            standing:  honoured; a change needs a restart\n  \
             variable:  YUMEN_CLUSTER_GATE_CONNNUM\n";
         assert_eq!(text, expected);
         let all = lines(&settings().explain("cluster.gate.connNum").unwrap());
-        assert_eq!(all, "etc.cluster.gate.connNum = 9  etc/etc.toml (not yet)\n");
+        assert_eq!(all, "etc.cluster.gate.connNum = 9  etc/etc.toml\n");
     }
 }

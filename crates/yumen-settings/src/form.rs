@@ -411,6 +411,21 @@ impl Form for Vec<String> {
     }
 }
 
+impl Form for Vec<Secret> {
+    const NAME: &'static str = "list of texts, secret";
+    const WANTED: &'static str = "a list of texts";
+    const SECRET: bool = true;
+
+    fn read(value: &Value) -> Option<Read<Self>> {
+        let secrets = items(value)?;
+        secrets.iter().map(|item| text(item).map(Secret)).collect::<Option<_>>().map(Read::new)
+    }
+
+    fn show(&self) -> String {
+        if self.is_empty() { "[]".to_owned() } else { "***".to_owned() }
+    }
+}
+
 impl Form for Vec<i64> {
     const NAME: &'static str = "list of whole numbers";
     const WANTED: &'static str = "a list of whole numbers";

@@ -20,9 +20,6 @@ use crate::{
     tree::Value,
 };
 
-/// Why keys of connections between instances have no effect.
-const LINKS: &str = "instances of different processes do not reach each other yet";
-
 /// A value about which nothing is known, for a key that nobody reads: what it is, for a person.
 #[derive(Default)]
 struct Anything(String);
@@ -52,6 +49,11 @@ fn addr(text: &str) -> Result<(), String> {
     let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let wanted = "it must be \"host:port\"; \":3553\" is every interface, port 0 any free port";
     port.map(|_| ()).ok_or_else(|| wanted.to_owned())
+}
+
+/// As [`addr`]; nothing is none.
+fn addr_or_none(text: &str) -> Result<(), String> {
+    if text.is_empty() { Ok(()) } else { addr(text) }
 }
 
 #[cfg(test)]

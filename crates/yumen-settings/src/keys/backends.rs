@@ -1,18 +1,19 @@
 //! Registries, configuration centres and transports: `registry.*`, `config.*`, `transport.*`.
 //!
-//! None is used yet. Files for TLS are refused, since a connection without it would carry passwords in
+//! etcd as registry is used, the others are not yet. Files for TLS are refused, since a connection without it would carry passwords in
 //! the clear.
 
 use crate::{
     form::Secret,
     key::{
-        Standing::{NotYet, Refused},
+        Standing::{NoEffect, NotYet, Refused, Start},
         section,
     },
 };
 use std::time::Duration;
 
-const REGISTRY: &str = "the registry is kept in the process";
+const REGISTRY: &str = "the registries are etcd, a list, and the memory of one process";
+const FOR_EVER: &str = "a registration that failed is tried again for ever (W-20)";
 const CONFIG: &str = "settings come from files, environment, flags and code only";
 const RPC: &str = "there are no calls between services";
 const NO_TLS: &str = "there are no calls between services, with TLS or without; remove the key";
@@ -103,21 +104,21 @@ section! {
     /// etcd as registry: `registry.etcd.*`.
     RegistryEtcdSettings "etc.registry.etcd" {
         /// Where the servers are, as `host:port`.
-        addrs "addrs": Vec<String> = ["127.0.0.1:2379"], NotYet(REGISTRY);
+        addrs "addrs": Vec<String> = ["127.0.0.1:2379"], Start;
         /// Longest time for opening a connection.
-        dial_timeout "dialTimeout": Duration = "5s", NotYet(REGISTRY);
+        dial_timeout "dialTimeout": Duration = "5s", Start;
         /// What the names of all keys begin with.
-        namespace "namespace": String = "services", NotYet(REGISTRY);
+        namespace "namespace": String = "services", Start;
         /// Longest wait for an answer.
-        timeout "timeout": Duration = "3s", NotYet(REGISTRY);
+        timeout "timeout": Duration = "3s", Start;
         /// How often a failed registration is tried again.
-        retry_times "retryTimes": i64 = 3, NotYet(REGISTRY);
+        retry_times "retryTimes": i64 = 3, NoEffect(FOR_EVER);
         /// Time between two attempts; an instance that is silent for a second more is removed.
-        retry_interval "retryInterval": Duration = "10s", NotYet(REGISTRY);
+        retry_interval "retryInterval": Duration = "10s", Start;
         /// User at the server.
-        username "username": String = "", NotYet(REGISTRY);
+        username "username": String = "", Start;
         /// Password of the user.
-        password "password": Secret = "", NotYet(REGISTRY);
+        password "password": Secret = "", Start;
     }
 }
 

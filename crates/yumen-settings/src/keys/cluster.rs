@@ -1,9 +1,9 @@
 //! What instances are and how they reach each other: `cluster.*`.
 //!
-//! Instances of one process reach each other without sockets, so due's settings for the connections
-//! between them have nothing to set yet.
+//! Instances of one process reach each other without sockets; what is said here of connections is for
+//! gates and nodes in separate processes.
 
-use super::LINKS;
+use super::addr;
 use crate::key::{
     Standing::{Live, NoEffect, NotYet, Start},
     section,
@@ -15,6 +15,9 @@ const CODEC: &str =
 const CODEC_DUE: &str = "The code's default, `proto`, holds; due's documents differ.";
 const CLIENTS: &str = "clients are set up in code";
 const MESH: &str = "there are no mesh instances";
+const EXPOSE: &str = "no address is looked up outside (W-27); write what others are to dial into \
+                      yumen.gate.advertise or yumen.node.advertise";
+const QUEUE: &str = "what waits for another instance is bounded in bytes, not in messages";
 const FAULT: &str = "due measures it in the wrong unit, so it has none there either (W-07)";
 
 /// Refuses an id that no instance may have; an empty one is a random one.
@@ -62,22 +65,25 @@ section! {
         dispatch "dispatch": String = "random", Start => words(&["random", "rr", "wrr"]);
         /// What the registry's record carries for others to read.
         metadata "metadata": BTreeMap<String, String> = {}, Start;
-        /// Where other instances reach it, as `host:port`.
-        addr "addr": String = ":0", NotYet(LINKS);
+        /// Where it listens for other instances, as `host:port`; `:0` is any free port of every
+        /// interface. Further instances of the process take the ports behind a fixed one.
+        addr "addr": String = ":0", Start => check(addr);
         /// Whether the public address is announced to other instances.
-        expose "expose": bool = false, NotYet(LINKS);
-        /// Connections to each other instance.
-        conn_num "connNum": i64 = 5, NotYet(LINKS);
+        expose "expose": bool = false, NoEffect(EXPOSE);
+        /// Connections to each instance of due's; instances of our own need one and a second for control.
+        conn_num "connNum": i64 = 5, Start => range(1, 256) below_is_default();
         /// Longest wait for the answer of another instance.
-        call_timeout "callTimeout": Duration = "3s", NotYet(LINKS);
+        call_timeout "callTimeout": Duration = "3s", Start
+            => least(1_000_000) below_is_default();
         /// Longest wait for a connection to another instance.
-        dial_timeout "dialTimeout": Duration = "3s", NotYet(LINKS);
+        dial_timeout "dialTimeout": Duration = "3s", Start
+            => least(1_000_000) below_is_default();
         /// How often opening a connection is tried again.
-        dial_retry_times "dialRetryTimes": i64 = 3, NotYet(LINKS);
-        /// Longest time for writing to another instance; 0 is no limit.
-        write_timeout "writeTimeout": Duration = "0s", NotYet(LINKS);
+        dial_retry_times "dialRetryTimes": i64 = 3, Start => range(0, 1_000) below_is_default();
+        /// Longest time in which another instance takes none of the bytes for it; 0 is 10 s.
+        write_timeout "writeTimeout": Duration = "0s", Start;
         /// Most messages that wait for another instance.
-        write_queue_size "writeQueueSize": i64 = 2048, NotYet(LINKS);
+        write_queue_size "writeQueueSize": i64 = 2048, NoEffect(QUEUE);
         /// How long an instance that failed is not dialled.
         fault_recovery_time "faultRecoveryTime": Duration = "5s", NoEffect(FAULT);
     }
@@ -97,22 +103,25 @@ section! {
         codec "codec": String = "proto", NoEffect(CODEC) => due(CODEC_DUE);
         /// What the registry's record carries for others to read.
         metadata "metadata": BTreeMap<String, String> = {}, Start;
-        /// Where other instances reach it, as `host:port`.
-        addr "addr": String = ":0", NotYet(LINKS);
+        /// Where it listens for other instances, as `host:port`; `:0` is any free port of every
+        /// interface. Further instances of the process take the ports behind a fixed one.
+        addr "addr": String = ":0", Start => check(addr);
         /// Whether the public address is announced to other instances.
-        expose "expose": bool = false, NotYet(LINKS);
-        /// Connections to each other instance.
-        conn_num "connNum": i64 = 5, NotYet(LINKS);
+        expose "expose": bool = false, NoEffect(EXPOSE);
+        /// Connections to each instance of due's; instances of our own need one and a second for control.
+        conn_num "connNum": i64 = 5, Start => range(1, 256) below_is_default();
         /// Longest wait for the answer of another instance.
-        call_timeout "callTimeout": Duration = "3s", NotYet(LINKS);
+        call_timeout "callTimeout": Duration = "3s", Start
+            => least(1_000_000) below_is_default();
         /// Longest wait for a connection to another instance.
-        dial_timeout "dialTimeout": Duration = "3s", NotYet(LINKS);
+        dial_timeout "dialTimeout": Duration = "3s", Start
+            => least(1_000_000) below_is_default();
         /// How often opening a connection is tried again.
-        dial_retry_times "dialRetryTimes": i64 = 3, NotYet(LINKS);
-        /// Longest time for writing to another instance; 0 is no limit.
-        write_timeout "writeTimeout": Duration = "0s", NotYet(LINKS);
+        dial_retry_times "dialRetryTimes": i64 = 3, Start => range(0, 1_000) below_is_default();
+        /// Longest time in which another instance takes none of the bytes for it; 0 is 10 s.
+        write_timeout "writeTimeout": Duration = "0s", Start;
         /// Most messages that wait for another instance.
-        write_queue_size "writeQueueSize": i64 = 2048, NotYet(LINKS);
+        write_queue_size "writeQueueSize": i64 = 2048, NoEffect(QUEUE);
         /// How long an instance that failed is not dialled.
         fault_recovery_time "faultRecoveryTime": Duration = "5s", NoEffect(FAULT);
     }

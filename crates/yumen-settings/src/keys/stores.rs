@@ -1,42 +1,41 @@
 //! Servers beside the game: locator, event bus, cache and lock, `locate.*`, `eventbus.*`, `cache.*`,
 //! `lock.*`.
 //!
-//! None is used yet. Files for TLS are refused, since a connection without it would carry passwords in
-//! the clear.
+//! The locator is used, the others are not yet. Files for TLS are refused, since a connection without it
+//! would carry passwords in the clear.
 
 use crate::{
     form::Secret,
     key::{
-        Standing::{NotYet, Refused},
+        Standing::{NotYet, Refused, Start},
         section,
     },
 };
 use std::time::Duration;
 
-const LOCATE: &str = "where users are is kept in the process";
 const EVENTBUS: &str = "there is no event bus";
 const CACHE: &str = "there is no cache";
 const LOCK: &str = "there is no lock";
-const NO_TLS: &str = "there is no connection to redis, with TLS or without; remove the key";
+const NO_TLS: &str = "connections to redis are without TLS; remove the key";
 
 /// A section for redis: what all of them have, and what one has beside that.
 macro_rules! redis {
-    ($(#[doc = $about:literal])+ $name:ident $path:literal $prefix:literal $why:ident { $($row:tt)* }) => {
+    ($(#[doc = $about:literal])+ $name:ident $path:literal $prefix:literal $standing:expr => { $($row:tt)* }) => {
         section! {
             $(#[doc = $about])+
             $name $path {
                 /// Where the servers are, as `host:port`.
-                addrs "addrs": Vec<String> = ["127.0.0.1:6379"], NotYet($why);
+                addrs "addrs": Vec<String> = ["127.0.0.1:6379"], $standing;
                 /// Number of the database.
-                db "db": i64 = 0, NotYet($why);
+                db "db": i64 = 0, $standing;
                 /// User at the server.
-                username "username": String = "", NotYet($why);
+                username "username": String = "", $standing;
                 /// Password of the user.
-                password "password": Secret = "", NotYet($why);
+                password "password": Secret = "", $standing;
                 /// How often a failed command is tried again.
-                max_retries "maxRetries": i64 = 3, NotYet($why);
+                max_retries "maxRetries": i64 = 3, $standing;
                 /// What the names of all keys begin with.
-                prefix "prefix": String = $prefix, NotYet($why);
+                prefix "prefix": String = $prefix, $standing;
                 /// File with the certificate for TLS.
                 cert_file "certFile": String = "", Refused(NO_TLS);
                 /// File with the key of the certificate.
@@ -60,7 +59,7 @@ section! {
 
 redis! {
     /// Where users are, in redis: `locate.redis.*`.
-    LocateRedisSettings "etc.locate.redis" "due:locate" LOCATE {}
+    LocateRedisSettings "etc.locate.redis" "due:locate" Start => {}
 }
 
 section! {
@@ -78,7 +77,7 @@ section! {
 
 redis! {
     /// The event bus over redis: `eventbus.redis.*`.
-    EventbusRedisSettings "etc.eventbus.redis" "due:eventbus" EVENTBUS {}
+    EventbusRedisSettings "etc.eventbus.redis" "due:eventbus" NotYet(EVENTBUS) => {}
 }
 
 section! {
@@ -120,7 +119,7 @@ section! {
 
 redis! {
     /// The cache in redis: `cache.redis.*`.
-    CacheRedisSettings "etc.cache.redis" "due:cache" CACHE {
+    CacheRedisSettings "etc.cache.redis" "due:cache" NotYet(CACHE) => {
         /// What stands for a value that does not exist.
         nil_value "nilValue": String = "cache@nil", NotYet(CACHE);
         /// How long it is remembered that a value does not exist.
@@ -163,7 +162,7 @@ section! {
 
 redis! {
     /// Locks in redis: `lock.redis.*`.
-    LockRedisSettings "etc.lock.redis" "due:lock" LOCK {
+    LockRedisSettings "etc.lock.redis" "due:lock" NotYet(LOCK) => {
         /// How long a lock holds that is not renewed.
         expiration "expiration": Duration = "3s", NotYet(LOCK);
         /// Time between two attempts to get a lock.

@@ -1,6 +1,6 @@
 //! Yumen's own keys, which due does not have: `yumen.*`.
 
-use super::addr;
+use super::addr_or_none;
 use crate::{
     form::{Bytes, Secret},
     key::{
@@ -18,17 +18,72 @@ section! {
         admin: YumenAdminSettings;
         /// The program as a whole: `yumen.app.*`.
         app: YumenAppSettings;
+        /// All gates and nodes together: `yumen.cluster.*`.
+        cluster: YumenClusterSettings;
         /// Gates: `yumen.gate.*`.
         gate: YumenGateSettings;
         /// Nodes: `yumen.node.*`.
         node: YumenNodeSettings;
+        /// The registry, whichever it is: `yumen.registry.*`.
+        registry: YumenRegistrySettings;
         /// Log lines: `yumen.log.*`.
         log: YumenLogSettings;
     }
 }
 
-fn addr_or_off(text: &str) -> Result<(), String> {
-    if text.is_empty() { Ok(()) } else { addr(text) }
+/// Fewest bytes of a secret of the cluster.
+const SECRET_MIN: usize = 16;
+
+/// Refuses a secret that could be guessed; an empty one is none.
+fn secret(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() >= SECRET_MIN {
+        Ok(())
+    } else {
+        Err(format!("it must have at least {SECRET_MIN} bytes; `openssl rand -hex 32` makes one"))
+    }
+}
+
+/// Refuses a name of a cluster that does not fit into a handshake.
+fn cluster_name(text: &str) -> Result<(), String> {
+    if text.len() > 200 { Err("it must have at most 200 bytes".to_owned()) } else { Ok(()) }
+}
+
+/// Refuses what other instances could not dial.
+fn advertised(text: &str) -> Result<(), String> {
+    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+    if !text.is_empty() && host.is_empty() {
+        return Err("it must be \"host:port\", as others dial it; port 0 is the one it listens on"
+            .to_owned());
+    }
+    addr_or_none(text)
+}
+
+section! {
+    /// All gates and nodes together: `yumen.cluster.*`.
+    YumenClusterSettings "etc.yumen.cluster" {
+        /// Name of the cluster. Gates and nodes of different names refuse each other.
+        name "name": String = "", Start => check(cluster_name);
+        /// What every gate and node of the cluster knows and proves to the others; at least 16 bytes.
+        /// Empty: nothing is proved, and only an address of this machine is listened on.
+        secret "secret": Secret = "", Start => check(secret);
+        /// Further secrets that are accepted and not proved. To change the secret: add the new one here
+        /// everywhere, then swap the two everywhere, then remove the old one.
+        secrets_old "secretsOld": Vec<Secret> = [], Start;
+        /// Whether peers are served that prove nothing: due's, which cannot. Listening for other machines
+        /// without a secret needs it too.
+        insecure "insecure": bool = false, Start;
+        /// Addresses that may connect without a proof, as `10.0.0.7` or `10.0.0.0/8`. Empty: all.
+        allow "allow": Vec<String> = [], Start;
+    }
+}
+
+section! {
+    /// The registry, whichever it is: `yumen.registry.*`.
+    YumenRegistrySettings "etc.yumen.registry" {
+        /// Directory where the last set of instances is kept, so that a process can start while the
+        /// registry is away. Empty: nothing is kept.
+        cache_dir "cacheDir": String = "", Start;
+    }
 }
 
 section! {
@@ -36,7 +91,7 @@ section! {
     YumenAdminSettings "etc.yumen.admin" {
         /// Where it listens, as `127.0.0.1:3900`. Empty: it is off. Without a token only an address of
         /// this machine is accepted.
-        addr "addr": String = "", Start => check(addr_or_off);
+        addr "addr": String = "", Start => check(addr_or_none);
         /// What every request has to carry as `Authorization: Bearer …`. Empty: nothing.
         token "token": Secret = "", Start;
         /// Labels that are added to every metric.
@@ -59,6 +114,10 @@ section! {
     YumenGateSettings "etc.yumen.gate" {
         /// How many gates this process runs, each on a thread of its own.
         instances "instances": u16 = 1, Start => range(1, 256);
+        /// Where other instances reach it, as `host:port`; port 0 is the one it listens on, and further
+        /// instances of the process take the ports behind a fixed one. Empty: the address it listens on, or
+        /// else the first private one of this machine.
+        advertise "advertise": String = "", Start => check(advertised);
         /// What happens when a user logs in a second time: the older connection is closed (`kick`), or
         /// stays open without a user (`displace`, as with due), or the newer login is refused
         /// (`refuse`).
@@ -87,6 +146,10 @@ section! {
     YumenNodeSettings "etc.yumen.node" {
         /// How many nodes this process runs, each on a thread of its own.
         instances "instances": u16 = 1, Start => range(1, 256);
+        /// Where other instances reach it, as `host:port`; port 0 is the one it listens on, and further
+        /// instances of the process take the ports behind a fixed one. Empty: the address it listens on, or
+        /// else the first private one of this machine.
+        advertise "advertise": String = "", Start => check(advertised);
         /// Most bytes of messages that wait behind a handler of the same connection; then the answer is
         /// that the node is busy.
         held_max "heldMax": Bytes = "1M", Start => least(1);

@@ -34,11 +34,8 @@ fn what_has_no_effect_is_listed_with_its_reason() {
         ("cluster.mesh.expose", "due does not read it either"),
         ("crypto.ecc.signer", "due does not read it either"),
         ("network.tcp.client.timeout", "due does not read it either"),
-        ("cluster.gate.connNum", "do not reach each other yet"),
         ("cluster.node.codec", "the codec is part of the program"),
         ("cache.redis.addrs", "there is no cache"),
-        ("locate.redis.addrs", "kept in the process"),
-        ("registry.etcd.addrs", "kept in the process"),
         ("network.tcp.server.writeQueueSize", "bounded in bytes"),
         ("task.size", "threads that the program starts"),
     ] {
