@@ -7,10 +7,12 @@
 mod banner;
 mod control;
 mod descriptors;
+pub(crate) mod join;
 pub(crate) mod lease;
 mod live;
 mod pid;
 mod program;
+mod rival;
 mod running;
 mod signals;
 mod stop;
@@ -41,7 +43,6 @@ use signals::Signals;
 use std::{future::Future, io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use ways::Ways;
-use yumen_core::{locator::LocatorError, registry::RegistryError};
 use yumen_log::Logs;
 use yumen_net::acceptor::Counts;
 use yumen_proto::{id::InstanceId, link::Kind};
@@ -76,21 +77,20 @@ pub enum AppError {
     /// There is nothing to run.
     #[error("nothing to run: add a gate or a node with `.with(...)`")]
     Empty,
-    /// The registry refused or failed.
-    #[error("instance {id}: {source}")]
-    Registry {
-        /// Whose record it was.
+    /// Another live process has the id of an instance.
+    #[error(
+        "{kind} {id}: the id is taken by a {other} that answers at {address}; give each process an id of its \
+         own (cluster.{kind}.id or `.id(...)`), or stop the other one first"
+    )]
+    IdTaken {
+        /// Whose id it is.
         id: InstanceId,
-        /// Why.
-        source: RegistryError,
-    },
-    /// The locator refused or failed.
-    #[error("instance {id}: {source}")]
-    Locator {
-        /// Whose life it was.
-        id: InstanceId,
-        /// Why.
-        source: LocatorError,
+        /// What it was to be.
+        kind: &'static str,
+        /// What has the id.
+        other: &'static str,
+        /// Where that answers.
+        address: String,
     },
     /// A thread or a runtime could not be created.
     #[error("cannot start a thread: {0}")]
@@ -152,6 +152,8 @@ struct Component {
     name: String,
     instances: usize,
     servers: Vec<String>,
+    /// Where other processes reach its first instance; empty in a cluster of one process.
+    link: String,
     locator: String,
     registry: String,
     /// The component that it shares its threads with.
@@ -237,6 +239,7 @@ impl App {
                 name: first.name.clone(),
                 instances: members.len(),
                 servers,
+                link: ways::link(first),
                 locator: cluster.locator().name().to_owned(),
                 registry: cluster.registry().name().to_owned(),
                 beside: None,
@@ -472,7 +475,11 @@ impl App {
         if admin_wanted && !cfg!(feature = "admin") {
             tracing::warn!("etc.yumen.admin.addr is set, but this program was built without admin");
         }
-        descriptors::provide(ways::needs(self.groups.len(), &self.fronts))?;
+        descriptors::provide(ways::needs(&self.groups, &self.fronts))?;
+        let members = self.groups.iter().flat_map(|group| &group.members);
+        for facts in members.filter_map(|(_, member)| member.link.as_ref()) {
+            facts.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        }
         Ok(pid)
     }
 }

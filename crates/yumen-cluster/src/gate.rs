@@ -42,6 +42,7 @@ pub use stats::GateStats;
 use crate::{
     cluster::Cluster,
     instance::{BuildError, Member, instance_id},
+    link,
 };
 use decide::{Code, Decided};
 use handle::INBOX_LEN;
@@ -84,6 +85,7 @@ pub struct GateBuilder {
     cluster: Cluster,
     listens: Vec<Listen>,
     code: Code,
+    links: link::Code,
     written: Option<Settings>,
 }
 
@@ -95,8 +97,8 @@ pub(crate) fn fresh_id(name: &str) -> String {
 impl Gate {
     /// Starts describing a gate of `cluster`.
     pub fn builder(cluster: &Cluster) -> GateBuilder {
-        let (listens, code) = (Vec::new(), Code::default());
-        GateBuilder { cluster: cluster.clone(), listens, code, written: None }
+        let (listens, code, links) = (Vec::new(), Code::default(), link::Code::default());
+        GateBuilder { cluster: cluster.clone(), listens, code, links, written: None }
     }
 
     /// Looks at the gate while it runs.
@@ -112,7 +114,7 @@ impl Gate {
 
 impl GateBuilder {
     /// Takes what code does not say from `settings`: `cluster.gate.*`, `network.{tcp,ws}.server.*`,
-    /// `packet.*`, `yumen.gate.*` and `shutdownMaxWaitTime`. A gate without a listener then listens on
+    /// `packet.*`, `yumen.gate.*`, `yumen.cluster.*` where the cluster has no settings, and `shutdownMaxWaitTime`. A gate without a listener then listens on
     /// `network.tcp.server.addr`. While it runs in an `App` it follows `maxConnNum`,
     /// `messagesPerSecondMax` and `perAddressMax`. Default: none.
     #[must_use]
@@ -155,6 +157,24 @@ impl GateBuilder {
     #[must_use]
     pub fn listen(mut self, listen: impl Into<Listen>) -> Self {
         self.listens.push(listen.into());
+        self
+    }
+
+    /// Where it listens for nodes and gates of other processes, as `host:port`; port 0 is any free one,
+    /// and further instances take the ports behind a fixed one. Without effect in a cluster of one
+    /// process. Default: `cluster.gate.addr`, or else `:0`.
+    #[must_use]
+    pub fn link_addr(mut self, addr: impl Into<String>) -> Self {
+        self.links.addr = Some(addr.into());
+        self
+    }
+
+    /// Where other processes dial it, as `host:port`; port 0 is the one it listens on. Default:
+    /// `yumen.gate.advertise`, or else the address it listens on, or else the first private one of this
+    /// machine.
+    #[must_use]
+    pub fn advertise(mut self, addr: impl Into<String>) -> Self {
+        self.links.advertise = Some(addr.into());
         self
     }
 
@@ -248,8 +268,7 @@ impl GateBuilder {
     /// # Errors
     /// [`BuildError`] lists every setting that is out of range and every address that cannot be bound.
     pub fn build(self) -> Result<Gate, BuildError> {
-        let (cluster, gate) = self.decide();
-        let mut problems = gate.problems();
+        let Described { cluster, gate, links, mut problems } = self.decide();
         let (mut addresses, mut doorways) = (Vec::new(), Vec::new());
         for listen in &gate.listens {
             match tcp::bind(&listen.addr).and_then(|socket| Ok((socket.local_addr()?, socket))) {
@@ -265,10 +284,11 @@ impl GateBuilder {
                 }
             }
         }
+        let doors = link::bind(links.as_ref(), (&gate.id, gate.instances), &mut problems);
         if !problems.is_empty() {
             return Err(BuildError { component: "gate", problems });
         }
-        Ok(finish(cluster, gate, addresses, doorways))
+        Ok(finish(cluster, gate, (addresses, doorways), doors))
     }
 
     /// Checks the settings and binds nothing: each instance listens through its own `Env`, on the
@@ -277,31 +297,43 @@ impl GateBuilder {
     /// # Errors
     /// [`BuildError`] lists every setting that is out of range.
     pub fn build_unbound(self) -> Result<Gate, BuildError> {
-        let (cluster, gate) = self.decide();
-        let problems = gate.problems();
+        let Described { cluster, gate, links, problems } = self.decide();
         if !problems.is_empty() {
             return Err(BuildError { component: "gate", problems });
         }
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let addresses = vec![nowhere; gate.listens.len()];
-        Ok(finish(cluster, gate, addresses, Vec::new()))
+        let doors = link::unbound(links.as_ref(), (&gate.id, gate.instances));
+        Ok(finish(cluster, gate, (addresses, Vec::new()), doors))
     }
 
-    fn decide(self) -> (Cluster, Decided) {
-        let Self { cluster, listens, code, written } = self;
-        (cluster, Decided::new(code, listens, written.as_ref()))
+    fn decide(self) -> Described {
+        let Self { cluster, listens, code, links, written } = self;
+        let gate = Decided::new(code, listens, written.as_ref());
+        let mut problems = gate.problems();
+        let links =
+            link::Plan::decide(&cluster, Kind::Gate, links, written.as_ref(), &mut problems);
+        Described { cluster, gate, links, problems }
     }
+}
+
+/// What a builder was told, and what is wrong with it.
+struct Described {
+    cluster: Cluster,
+    gate: Decided,
+    links: Option<link::Plan>,
+    problems: Vec<String>,
 }
 
 fn finish(
     cluster: Cluster,
     gate: Decided,
-    addresses: Vec<SocketAddr>,
-    doorways: Vec<Doorway>,
+    (addresses, doorways): (Vec<SocketAddr>, Vec<Doorway>),
+    doors: Vec<Option<link::Door>>,
 ) -> Gate {
     let limits = gate.listens.iter().zip(&doorways);
     let limits = limits.map(|(listen, door)| listen.limits(door.limiter.clone())).collect();
-    let Decided { id, instances, .. } = gate;
+    let id = gate.id;
     let counts = Arc::new(Counts::new(doorways.len()));
     let plan = Arc::new(Plan {
         counts: Arc::clone(&counts),
@@ -319,7 +351,7 @@ fn finish(
     });
     let name: Arc<str> = plan.name.as_str().into();
     let (mut members, mut inboxes) = (Vec::new(), Vec::new());
-    for index in 0..instances {
+    for (index, door) in (0..).zip(doors) {
         let (tx, inbox) = mpsc::channel(INBOX_LEN);
         inboxes.push(tx);
         let plan = Arc::clone(&plan);
@@ -328,8 +360,9 @@ fn finish(
             kind: Kind::Gate,
             name: plan.name.clone(),
             drain_max: plan.drain_max,
+            link: link::facts(door.as_ref()),
             launch: Box::new(move |env, neighbours, ties| {
-                Box::pin(run::run(env, neighbours, ties, (plan, inbox)))
+                Box::pin(run::run(env, neighbours, ties, run::Given { plan, inbox, door }))
             }),
         });
     }

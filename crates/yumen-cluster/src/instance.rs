@@ -5,7 +5,9 @@
 //! the virtual network of the tests: everything from outside comes in as `Env`, [`Ties`] and the
 //! instances on the same thread. It starts tasks only through `env.spawn`, and never a thread.
 
-use crate::{backend::Backend, cluster::Cluster, node::workers::Workers};
+use crate::{
+    backend::Backend, cluster::Cluster, link::Facts, node::workers::Workers, presence::Wanted,
+};
 use std::{
     fmt, io,
     rc::Rc,
@@ -50,6 +52,8 @@ pub struct Ties {
     pub progress: Arc<Progress>,
     /// The settings of the process, followed for those that apply while it runs.
     pub settings: Watch<Arc<Settings>>,
+    /// What the registry is to say of it from then on; the instance changes its state and weight here.
+    pub record: Wanted,
     /// Told the registry record once the instance serves.
     pub ready: oneshot::Sender<Instance>,
     /// Threads for heavy handlers; `None` runs them here.
@@ -205,6 +209,8 @@ pub struct Member {
     pub name: String,
     /// Longest wait for its work at the stop.
     pub drain_max: Duration,
+    /// How other processes reach it; `None` in a cluster of one process.
+    pub(crate) link: Option<Facts>,
     /// Starts it.
     pub launch: Launch,
 }

@@ -58,6 +58,7 @@ pub use stats::{Counter, Stats};
 use crate::{
     cluster::Cluster,
     instance::{BuildError, Member, check_common, instance_id},
+    link,
 };
 use decide::Code;
 use run::Plan;
@@ -100,6 +101,7 @@ impl Node {
             cluster: cluster.clone(),
             plan: Plan::new(name.into(), state),
             code: Code::default(),
+            links: link::Code::default(),
             written: None,
         }
     }
@@ -123,6 +125,7 @@ pub struct NodeBuilder<S> {
     cluster: Cluster,
     plan: Plan<S>,
     code: Code,
+    links: link::Code,
     written: Option<Settings>,
 }
 
@@ -133,8 +136,8 @@ impl<S> fmt::Debug for NodeBuilder<S> {
 }
 
 impl<S: 'static> NodeBuilder<S> {
-    /// Takes what code does not say from `settings`: `cluster.node.*`, `packet.*`, `yumen.node.*` and
-    /// `shutdownMaxWaitTime`. While it runs in an `App` it follows `cluster.node.weight`. Default: none.
+    /// Takes what code does not say from `settings`: `cluster.node.*`, `packet.*`, `yumen.node.*`,
+    /// `yumen.cluster.*` where the cluster has no settings, and `shutdownMaxWaitTime`. While it runs in an `App` it follows `cluster.node.weight`. Default: none.
     pub fn settings(mut self, settings: &Settings) -> Self {
         self.written = Some(settings.clone());
         self
@@ -170,6 +173,22 @@ impl<S: 'static> NodeBuilder<S> {
     /// `cluster.node.metadata` has.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.code.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Where it listens for gates and nodes of other processes, as `host:port`; port 0 is any free one,
+    /// and further instances take the ports behind a fixed one. Without effect in a cluster of one
+    /// process. Default: `cluster.node.addr`, or else `:0`.
+    pub fn link_addr(mut self, addr: impl Into<String>) -> Self {
+        self.links.addr = Some(addr.into());
+        self
+    }
+
+    /// Where other processes dial it, as `host:port`; port 0 is the one it listens on. Default:
+    /// `yumen.node.advertise`, or else the address it listens on, or else the first private one of this
+    /// machine.
+    pub fn advertise(mut self, addr: impl Into<String>) -> Self {
+        self.links.advertise = Some(addr.into());
         self
     }
 
@@ -238,23 +257,39 @@ impl<S: 'static> NodeBuilder<S> {
         self
     }
 
-    /// Checks the settings.
+    /// Checks the settings and binds the listeners for other processes, if there are to be any.
     ///
     /// # Errors
-    /// [`BuildError`] lists every setting that is out of range, and everything that is wrong with
-    /// the route table.
+    /// [`BuildError`] lists every setting that is out of range, everything that is wrong with the
+    /// route table, and every address that cannot be bound.
     pub fn build(self) -> Result<Node, BuildError> {
-        let Self { cluster, mut plan, code, written } = self;
+        self.build_with(link::bind)
+    }
+
+    /// Checks the settings and binds nothing: each instance listens through its own `Env`. For virtual
+    /// networks.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), addresses aside.
+    pub fn build_unbound(self) -> Result<Node, BuildError> {
+        self.build_with(|links, instances, _| link::unbound(links, instances))
+    }
+
+    fn build_with(self, bind: Bind) -> Result<Node, BuildError> {
+        let Self { cluster, mut plan, code, links, written } = self;
         let mut problems = Vec::new();
         let (id, instances) = code.decide(&mut plan, written.as_ref(), &mut problems);
         check_common(&id, &plan.name, instances, &mut problems);
         plan.check(&mut problems);
+        let links =
+            link::Plan::decide(&cluster, Kind::Node, links, written.as_ref(), &mut problems);
+        let doors = bind(links.as_ref(), (&id, instances), &mut problems);
         if !problems.is_empty() {
             return Err(BuildError { component: "node", problems });
         }
         let plan = Arc::new(plan);
         let (mut members, mut handles) = (Vec::new(), Vec::new());
-        for index in 0..instances {
+        for (index, door) in (0..).zip(doors) {
             let id = instance_id(&id, index);
             let (handle, inbox) =
                 NodeHandle::new((&plan.name, id.clone()), plan.layout, plan.inbox_max);
@@ -264,9 +299,13 @@ impl<S: 'static> NodeBuilder<S> {
                 kind: Kind::Node,
                 name: plan.name.clone(),
                 drain_max: plan.drain_max,
-                launch: plan.launch((handle, inbox)),
+                link: link::facts(door.as_ref()),
+                launch: plan.launch((handle, inbox), door),
             });
         }
         Ok(Node { cluster, members, handles })
     }
 }
+
+/// How the doors of the instances are made.
+type Bind = fn(Option<&link::Plan>, (&str, u16), &mut Vec<String>) -> Vec<Option<link::Door>>;

@@ -10,14 +10,12 @@ pub use hosted::{Hosted, members};
 use crate::{
     app::Part,
     backend::Backend,
-    instance::{InstanceError, Member, Stop, Ties},
+    instance::{InstanceError, Member, Stop, Ties, told_to_end},
+    presence::{self, Wanted},
 };
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 use tokio::sync::oneshot;
-use yumen_core::{
-    cluster::Instance,
-    watch::{Watch, WatchSender},
-};
+use yumen_core::watch::{Watch, WatchSender};
 use yumen_mesh::Neighbours;
 use yumen_net::{env::Env, testing::Sim};
 use yumen_proto::link::Kind;
@@ -61,10 +59,12 @@ impl SimApp {
             let registry = cluster.registry();
             let life = cluster.locator().open(&id).await.expect("a locator");
             let (ready, served) = oneshot::channel();
+            let record = Wanted::default();
             let ties = Ties {
                 id: id.clone(),
                 cluster: cluster.clone(),
                 backend: Backend::here(),
+                record: record.clone(),
                 incarnation: Watch::fixed(life),
                 gates: registry.watch(Kind::Gate).await.expect("a registry"),
                 nodes: registry.watch(Kind::Node).await.expect("a registry"),
@@ -86,11 +86,21 @@ impl SimApp {
             });
             self.envs.push(runner);
             self.envs.push(env);
-            let record: Result<Instance, _> = served.await;
-            match record {
-                Ok(record) => registry.join(&record).await.expect("a registry"),
+            match served.await {
+                Ok(served) => {
+                    registry.join(&served).await.expect("a registry");
+                    record.begin(served);
+                }
                 Err(_) => return self.ended.borrow_mut().pop().unwrap_or(Ok(())),
             }
+            let mut stop = self.stop.watch();
+            let keep = presence::keep(Arc::clone(registry), record, ());
+            self.sim.env().spawn.local(async move {
+                tokio::select! {
+                    () = keep => {}
+                    () = told_to_end(&mut stop) => {}
+                }
+            });
         }
         Ok(())
     }

@@ -206,6 +206,70 @@ pub trait Locator: Send + Sync + 'static {
     }
 }
 
+/// A locator that several share is one.
+impl<L: Locator + ?Sized> Locator for Arc<L> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn open<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+    ) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
+        (**self).open(instance)
+    }
+
+    fn renew<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        incarnation: Incarnation,
+    ) -> BoxFuture<'a, Result<(), LocatorError>> {
+        (**self).renew(instance, incarnation)
+    }
+
+    fn close<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        incarnation: Incarnation,
+    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
+        (**self).close(instance, incarnation)
+    }
+
+    fn claim<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        incarnation: Option<Incarnation>,
+    ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
+        (**self).claim(user, place, incarnation)
+    }
+
+    fn release<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        epoch: Epoch,
+    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
+        (**self).release(user, place, epoch)
+    }
+
+    fn find<'a>(
+        &'a self,
+        user: UserId,
+        role: &'a Role,
+    ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>> {
+        (**self).find(user, role)
+    }
+
+    fn watch(&self) -> Moves {
+        (**self).watch()
+    }
+
+    fn health(&self) -> Health {
+        (**self).health()
+    }
+}
+
 /// Why a locator did not do it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

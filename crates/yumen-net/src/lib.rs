@@ -25,6 +25,7 @@ pub mod driver;
 pub mod env;
 pub mod histogram;
 pub mod limit;
+pub mod local;
 mod ready;
 pub mod socket;
 pub mod spawn;

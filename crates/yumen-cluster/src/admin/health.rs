@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     app::{InstanceState, InstanceStatus, Phase},
+    cluster::Cluster,
     metrics::{self, Whose},
 };
 use axum::{
@@ -17,6 +18,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use yumen_core::health::Health;
 
 /// 200 unless an instance is dead, or stuck for longer than `yumen.app.stallMax`.
 pub(super) async fn healthz(State(desk): At) -> Answer {
@@ -53,16 +55,36 @@ pub(super) async fn readyz(State(desk): At) -> Answer {
     }
     let limit = desk.stall_max();
     let not_serving = |status: &InstanceStatus| match illness(status, limit) {
-        None if status.state == InstanceState::Serving => None,
+        None if status.state == InstanceState::Serving => {
+            let why = status.unregistered.as_ref()?;
+            Some(format!("instance {} is not registered: {why}", status.id))
+        }
         None => Some(format!("instance {} is {}", status.id, status.state)),
         illness => illness,
     };
-    let unready: Vec<_> = desk.control.instances().iter().filter_map(not_serving).collect();
+    let mut unready: Vec<_> = desk.control.instances().iter().filter_map(not_serving).collect();
+    unready.extend(desk.control.clusters().iter().flat_map(failing_stores));
     if unready.is_empty() {
         return Ok(answer::text(StatusCode::OK, "ok\n"));
     }
     let help = "send new clients elsewhere";
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, unready.join("; "), help))
+}
+
+/// The stores of a cluster that fail too often for it to be called ready.
+fn failing_stores(cluster: &Cluster) -> Vec<String> {
+    let (registry, locator) = (cluster.registry(), cluster.locator());
+    let stores = [
+        ("registry", registry.name(), registry.health()),
+        ("locator", locator.name(), locator.health()),
+    ];
+    let failing = |(store, name, health): &(&str, &str, Health)| match health {
+        Health::Failing { failures, last } if !health.is_ready() => {
+            Some(format!("the {store} ({name}) failed {failures} times in a row: {last}"))
+        }
+        Health::Good | Health::Failing { .. } => None,
+    };
+    stores.iter().filter_map(failing).collect()
 }
 
 /// Everything that is counted, in Prometheus' text format.

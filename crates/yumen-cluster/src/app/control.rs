@@ -3,6 +3,7 @@
 //! For admin, metrics, signals and the user's own code, from any thread. It never waits for an
 //! instance: what it tells is what instances and the app have written down.
 
+use super::join::Standing;
 use crate::{
     backend::Backend, cluster::Cluster, gate::GateHandle, instance::Progress, node::NodeHandle,
     pulse::Pulse,
@@ -130,6 +131,8 @@ pub struct InstanceStatus {
     /// For how long its thread has not turned to anything new, once that is longer than
     /// `yumen.app.stallWarn`; `None` if it runs as it should.
     pub stalled: Option<Duration>,
+    /// Why the registry has not its newest record, if that is so: others may not find it.
+    pub unregistered: Option<String>,
     /// The beat of its thread, once it is started.
     pub pulse: Option<Arc<Pulse>>,
 }
@@ -154,6 +157,8 @@ pub(super) struct Entry {
     host: OnceLock<(String, Arc<Pulse>)>,
     state: AtomicU8,
     stalled: AtomicBool,
+    /// Whether the registry has its record.
+    pub(super) standing: WatchSender<Standing>,
     /// What it has left to do; it writes that down while it drains.
     pub(super) progress: Arc<Progress>,
 }
@@ -194,6 +199,10 @@ impl Entry {
             thread: host.map_or_else(String::new, |(thread, _)| thread.clone()),
             state: self.state(),
             stalled: pulse.as_ref().filter(|_| stalled).map(silence),
+            unregistered: match self.standing.watch().current() {
+                Standing::Failed(why) => Some(why),
+                Standing::Unknown | Standing::Written(_) => None,
+            },
             pulse,
         }
     }
@@ -417,6 +426,7 @@ impl Control {
             host: OnceLock::new(),
             state: AtomicU8::new(InstanceState::Waiting.number()),
             stalled: AtomicBool::new(false),
+            standing: WatchSender::new(Standing::Unknown),
             progress: Arc::default(),
         });
         self.parts().entries.push(Arc::clone(&entry));

@@ -15,6 +15,8 @@ const RESERVE: u64 = 64;
 pub(super) struct Needs {
     pub(super) threads: u64,
     pub(super) listeners: u64,
+    /// Connections to gates and nodes of other processes.
+    pub(super) links: u64,
     /// Most connections of all listeners that have a limit.
     pub(super) connections: u64,
     /// Whether a listener has no limit.
@@ -25,7 +27,7 @@ impl Needs {
     /// Without any client.
     fn base(self) -> u64 {
         let threads = self.threads.saturating_mul(PER_THREAD);
-        threads.saturating_add(self.listeners).saturating_add(RESERVE)
+        threads.saturating_add(self.listeners).saturating_add(self.links).saturating_add(RESERVE)
     }
 
     fn all(self) -> u64 {
@@ -81,8 +83,8 @@ impl fmt::Display for TooFewDescriptors {
         write!(
             f,
             "the system allows this process {allowed} open descriptors and {all} are needed: \
-             {connections} for connections (maxConnNum) and {others} for threads, listeners, files \
-             and logs; raise the hard limit (systemd: LimitNOFILE={all}; shell: ulimit -n {all}; \
+             {connections} for connections (maxConnNum) and {others} for threads, listeners, links, \
+             files and logs; raise the hard limit (systemd: LimitNOFILE={all}; shell: ulimit -n {all}; \
              docker: --ulimit nofile={all}:{all}) or lower maxConnNum"
         )
     }
@@ -135,7 +137,8 @@ pub(super) fn provide(needs: Needs) -> Result<(), TooFewDescriptors> {
 mod tests {
     use super::*;
 
-    const NEEDS: Needs = Needs { threads: 2, listeners: 2, connections: 5000, unlimited: false };
+    const NEEDS: Needs =
+        Needs { threads: 2, listeners: 2, links: 0, connections: 5000, unlimited: false };
 
     #[test]
     fn the_limit_is_raised_only_where_it_must_and_can_be() {
@@ -148,6 +151,8 @@ mod tests {
         assert_eq!(judge(NEEDS, Some(1024), Some(all - 1)), Verdict::TooFew(all - 1));
         assert_eq!(judge(NEEDS, Some(256), Some(64)), Verdict::Impossible(64));
         assert_eq!(judge(NEEDS, Some(1024), None), Verdict::Raise(UNLIMITED));
+        let linked = Needs { links: 7, ..NEEDS };
+        assert_eq!(judge(linked, Some(all), Some(1 << 20)), Verdict::Raise(1 << 20));
         let unlimited = Needs { unlimited: true, ..NEEDS };
         assert_eq!(judge(unlimited, Some(1 << 19), Some(1 << 20)), Verdict::Raise(1 << 20));
         assert_eq!(judge(unlimited, Some(1 << 20), Some(1 << 20)), Verdict::Enough);

@@ -3,8 +3,10 @@
 //! Places of users belong to a life. An instance whose thread does nothing serves none of them, so it must
 //! not keep them from others by a renewal that the service runtime sends in its name.
 
-use super::control::Entry;
+use super::{control::Entry, join::Said};
+use crate::presence;
 use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 use yumen_core::{
     locator::{Incarnation, Locator, LocatorError, RENEW_INTERVAL},
     watch::WatchSender,
@@ -15,17 +17,19 @@ use yumen_proto::id::InstanceId;
 /// How long a thread may have done nothing new for its lives to be renewed.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
-/// Pause after a renewal that failed: a life is given up after three [`RENEW_INTERVAL`]s in silence, and
-/// one failure alone may have taken one of them.
+/// Longest wait for the answer to a renewal: of the three [`RENEW_INTERVAL`]s after which a life is given
+/// up one has passed.
+const RENEW_MAX: Duration = RENEW_INTERVAL;
+/// Pause after a request that failed: one failure alone may have taken one of the three.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Of so many failures in a row the first is told.
-const FAILURES_TOLD: u32 = 20;
 
-/// One life of an instance.
+/// The life of an instance.
 pub(crate) struct Lease {
-    pub(crate) locator: Arc<dyn Locator>,
-    pub(crate) id: InstanceId,
-    pub(crate) life: Incarnation,
+    locator: Arc<dyn Locator>,
+    id: InstanceId,
+    /// `None`: there is none, as far as is known.
+    life: Option<Incarnation>,
+    said: Said,
 }
 
 /// Whether the thread of an instance has done nothing new for too long.
@@ -35,43 +39,83 @@ pub(super) fn is_stuck(entry: &Entry) -> bool {
 }
 
 impl Lease {
+    /// Of an instance that has no life yet, or that one.
+    pub(crate) fn new(
+        locator: &Arc<dyn Locator>,
+        id: &InstanceId,
+        life: Option<Incarnation>,
+    ) -> Self {
+        Self { locator: Arc::clone(locator), id: id.clone(), life, said: Said::default() }
+    }
+
     /// Keeps it going unless the instance is stuck; begins a new life, and tells the instance, if the
-    /// locator has lost it.
+    /// locator has lost it, or has not taken the instance so far.
     pub(crate) async fn keep(
         mut self,
         lives: Arc<WatchSender<Incarnation>>,
         is_stuck: impl Fn() -> bool,
     ) {
-        let mut failures = 0_u32;
+        let mut is_kept = self.life.is_some();
         loop {
-            let pause = if failures == 0 { RENEW_INTERVAL } else { AGAIN };
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(if is_kept { RENEW_INTERVAL } else { AGAIN }).await;
             if is_stuck() {
                 continue;
             }
-            let Err(error) = self.renew(&lives).await else {
-                failures = 0;
-                continue;
+            is_kept = match self.life {
+                Some(life) => self.renew(life, &lives).await,
+                None => self.begin(&lives).await,
             };
-            if failures.is_multiple_of(FAILURES_TOLD) {
-                let id = &self.id;
-                tracing::warn!(%id, %error, "the locator does not take the renewal; trying again");
-            }
-            failures = failures.saturating_add(1);
         }
     }
 
-    async fn renew(&mut self, lives: &WatchSender<Incarnation>) -> Result<(), LocatorError> {
-        let Self { id, locator, .. } = self;
-        match locator.renew(id, self.life).await {
-            Err(LocatorError::NotOpen { .. } | LocatorError::Superseded { .. }) => {
-                let next = locator.open(id).await?;
-                tracing::warn!(%id, "the locator had given this instance up; it begins anew");
-                self.life = next;
-                lives.send(next);
-                Ok(())
+    /// Begins a life; whether the locator took the instance.
+    pub(crate) async fn begin(&mut self, lives: &WatchSender<Incarnation>) -> bool {
+        match presence::ask(self.locator.open(&self.id)).await {
+            Ok(life) => {
+                self.life = Some(life);
+                lives.send(life);
+                self.is_well();
+                true
             }
-            renewed => renewed,
+            Err(why) => {
+                self.say(&why);
+                false
+            }
+        }
+    }
+
+    async fn renew(&mut self, life: Incarnation, lives: &WatchSender<Incarnation>) -> bool {
+        match timeout(RENEW_MAX, self.locator.renew(&self.id, life)).await {
+            Ok(Ok(())) => {
+                self.is_well();
+                true
+            }
+            Ok(Err(LocatorError::NotOpen { .. } | LocatorError::Superseded { .. })) => {
+                let id = &self.id;
+                tracing::warn!(%id, "the locator had given this instance up; it begins anew");
+                self.life = None;
+                self.begin(lives).await
+            }
+            Ok(Err(error)) => {
+                self.say(&error.to_string());
+                false
+            }
+            Err(_) => {
+                self.say(&format!("no answer within {} s", RENEW_MAX.as_secs()));
+                false
+            }
+        }
+    }
+
+    fn is_well(&self) {
+        if self.said.take() {
+            tracing::info!(id = %self.id, "the locator takes this instance again");
+        }
+    }
+
+    fn say(&self, why: &str) {
+        if self.said.is_due() {
+            tracing::warn!(id = %self.id, "the locator does not take this instance: {why}; it is tried on");
         }
     }
 }
@@ -171,8 +215,8 @@ mod tests {
         let life = locator.open(&id).await.unwrap();
         let (start, lives) = (Instant::now(), Arc::new(WatchSender::new(life)));
         let shared: Arc<dyn Locator> = Arc::clone(&locator) as _;
-        let lease = Lease { locator: shared, id, life };
-        let _ended = tokio::time::timeout(RENEW_INTERVAL * 4, lease.keep(lives, || false)).await;
+        let lease = Lease::new(&shared, &id, Some(life));
+        let _ended = timeout(RENEW_INTERVAL * 4, lease.keep(lives, || false)).await;
         let renewed = locator.renewed.lock().unwrap();
         let at: Vec<_> = renewed.iter().map(|at| at.duration_since(start).as_secs_f32()).collect();
         assert!(at.len() == 3, "{at:?}");
@@ -190,10 +234,10 @@ mod tests {
         entry.set_host("lobby", Pulse::new(now.checked_sub(silent).unwrap()));
         let lives = Arc::new(WatchSender::new(life));
         let mut seen = lives.watch();
-        let lease = Lease { locator: Arc::clone(cluster.locator()), id, life };
+        let lease = Lease::new(cluster.locator(), &id, Some(life));
         // The clock of this runtime stands still, and is moved on whenever nothing else happens.
         let patience = RENEW_INTERVAL * 4;
-        let _ended = tokio::time::timeout(patience, lease.keep(lives, || is_stuck(&entry))).await;
+        let _ended = timeout(patience, lease.keep(lives, || is_stuck(&entry))).await;
         seen.current() != life
     }
 

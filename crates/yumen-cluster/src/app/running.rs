@@ -4,7 +4,9 @@ use super::{
     AppError, Front, Group,
     control::{Control, Entry, InstanceState},
     is_gate,
+    join::{self, Membership, Peers},
     lease::{self, Lease},
+    rival::Candidate,
     threads::{self, Report, Reporter, Start},
     what,
 };
@@ -13,6 +15,7 @@ use crate::{
     cluster::Cluster,
     instance::{InstanceError, Member, Stop, Ties},
     node::workers::Workers,
+    presence::Wanted,
     pulse::Pulse,
 };
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
@@ -26,7 +29,7 @@ use yumen_net::{
     acceptor::{self, Door, Entrance},
     env::Clock,
 };
-use yumen_proto::{id::InstanceId, link::Kind};
+use yumen_proto::id::InstanceId;
 
 /// How long an instance may take to start before that is said, and between two times.
 const SLOW_START: Duration = Duration::from_secs(5);
@@ -35,8 +38,8 @@ const SLOW_START: Duration = Duration::from_secs(5);
 pub(super) struct Live {
     pub(super) entry: Arc<Entry>,
     pub(super) cluster: Cluster,
-    /// What the registry knows; `None` until the instance serves.
-    pub(super) record: Option<Instance>,
+    /// What the registry is to know; nothing until the instance serves.
+    pub(super) wanted: Wanted,
     pub(super) incarnation: Arc<WatchSender<Incarnation>>,
     pub(super) drain_max: Duration,
     /// It has ended.
@@ -57,6 +60,8 @@ pub(super) struct Running {
     pub(super) doors: BTreeMap<InstanceId, (Entrance, Option<Door>)>,
     pub(super) acceptors: JoinSet<io::Result<()>>,
     pub(super) renewing: JoinSet<()>,
+    /// What keeps the records in the registries.
+    pub(super) joining: JoinSet<Result<(), AppError>>,
 }
 
 impl Running {
@@ -78,6 +83,7 @@ impl Running {
             doors: BTreeMap::new(),
             acceptors: JoinSet::new(),
             renewing: JoinSet::new(),
+            joining: JoinSet::new(),
         }
     }
 
@@ -126,19 +132,31 @@ impl Running {
         entry: Arc<Entry>,
         member: Member,
     ) -> Result<(), AppError> {
-        let Member { id, kind, launch, drain_max, .. } = member;
-        let registry = |source| AppError::Registry { id: id.clone(), source };
-        let gates = cluster.registry().watch(Kind::Gate).await.map_err(registry)?;
-        let nodes = cluster.registry().watch(Kind::Node).await.map_err(registry)?;
-        let life = cluster.locator().open(&id).await;
-        let life = life.map_err(|source| AppError::Locator { id: id.clone(), source })?;
-        let incarnation = Arc::new(WatchSender::new(life));
+        let Member { id, kind, launch, drain_max, link, .. } = member;
+        let peers = Peers::follow(cluster.registry(), &mut self.renewing).await;
+        let (gates, nodes) = (peers.gates.clone(), peers.nodes.clone());
+        let candidate = link.map(|facts| facts.endpoint.unwrap_or_default());
+        let candidate = candidate.map(|endpoint| Candidate { id: id.clone(), kind, endpoint });
+        let (wanted, registry) = (Wanted::default(), Arc::clone(cluster.registry()));
+        let mut membership = Membership {
+            registry,
+            entry: Arc::clone(&entry),
+            wanted: wanted.clone(),
+            candidate,
+            peers,
+        };
+        // Before a life begins, which would end that of whoever has the id.
+        membership.check().await?;
+        let mut lease = Lease::new(cluster.locator(), &id, None);
+        let incarnation = Arc::new(WatchSender::new(Incarnation::default()));
+        lease.begin(&incarnation).await;
         let (ready, served) = oneshot::channel();
         let stop = if is_gate(kind) { &self.stop_gates } else { &self.stop_nodes };
         let ties = Ties {
             id: id.clone(),
             cluster: cluster.clone(),
             backend: self.backend.clone(),
+            record: wanted.clone(),
             incarnation: incarnation.watch(),
             gates,
             nodes,
@@ -147,46 +165,58 @@ impl Running {
             settings: self.control.settings_watch(),
             ready,
             workers: self.workers.clone(),
-            door: self.doors.get_mut(&id).and_then(|(_, door)| door.take()),
+            // A node may have a gate's id by mistake; the door is the gate's.
+            door: if is_gate(kind) { self.door(&id) } else { None },
         };
         entry.set_state(InstanceState::Starting);
         let reporter = Reporter::new(Arc::clone(&entry), self.reports.clone());
-        let lease = Lease { locator: Arc::clone(cluster.locator()), id: id.clone(), life };
-        let watched = Arc::clone(&entry);
-        let is_stuck = move || lease::is_stuck(&watched);
-        self.renewing.spawn(lease.keep(Arc::clone(&incarnation), is_stuck));
-        let cluster = cluster.clone();
-        let live = Live {
+        let host = Arc::clone(&entry);
+        let keep = lease.keep(Arc::clone(&incarnation), move || lease::is_stuck(&host));
+        self.renewing.spawn(keep);
+        self.live.push(Live {
             entry: Arc::clone(&entry),
             cluster: cluster.clone(),
-            record: None,
+            wanted: wanted.clone(),
             incarnation,
             drain_max,
             over: false,
-        };
-        self.live.push(live);
+        });
         // One that cannot be sent is dropped, and its reporter says so.
         let _sent = thread.send((launch, ties, reporter)).await;
-        let mut served = served;
+        self.joined(&entry, served, (wanted, membership)).await
+    }
+
+    fn door(&mut self, gate: &InstanceId) -> Option<Door> {
+        self.doors.get_mut(gate).and_then(|(_, door)| door.take())
+    }
+
+    /// Waits until an instance serves and can be found, or the first attempt at that has failed.
+    async fn joined(
+        &mut self,
+        entry: &Entry,
+        mut served: oneshot::Receiver<Instance>,
+        (wanted, membership): (Wanted, Membership),
+    ) -> Result<(), AppError> {
+        let (id, what) = (&entry.id, what(entry.kind));
         let record = loop {
             tokio::select! {
                 biased;
                 Ok(record) = &mut served => break record,
                 failed = self.failed() => return failed,
                 () = tokio::time::sleep(SLOW_START) => {
-                    let what = what(kind);
                     tracing::warn!("still waiting for {what} {id} to start: its state or a start hook");
                 }
             }
         };
-        if let Some(live) = self.live.last_mut() {
-            live.record = Some(record.clone());
+        let name = record.alias.clone();
+        wanted.begin(record);
+        self.joining.spawn(membership.keep());
+        tokio::select! {
+            biased;
+            _said_by_its_witness = join::attempted(entry) => {}
+            failed = self.failed() => return failed,
         }
-        let joined = cluster.registry().join(&record).await;
-        joined.map_err(|source| AppError::Registry { id: id.clone(), source })?;
         entry.set_state(InstanceState::Serving);
-        let name = record.alias;
-        let what = what(kind);
         tracing::info!(name, "{what} {id} started");
         Ok(())
     }
@@ -217,6 +247,11 @@ impl Running {
                     // Nobody told it to end, so that is a failure also where it sees none.
                     let source = self.ended(report).err().unwrap_or(InstanceError::ThreadLost);
                     return Err(AppError::Instance { id, source });
+                },
+                Some(joining) = self.joining.join_next() => match joining {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => return Err(AppError::Thread(io::Error::other("a task panicked"))),
                 },
                 Some(accepting) = self.acceptors.join_next() => match accepting {
                     // Every instance behind it has ended, and reports that itself.

@@ -7,7 +7,7 @@
 use super::{
     AppError,
     control::{InstanceState, Order, Phase},
-    is_gate,
+    is_gate, join,
     running::{Live, Running},
     threads::Report,
     watchdog::seconds,
@@ -105,6 +105,7 @@ impl Running {
         let nodes_max = limits.nodes.unwrap_or(left);
         self.wait_for(false, nodes_max, limits.end, &mut unclean).await;
         self.renewing.shutdown().await;
+        self.joining.shutdown().await;
         self.name_stuck(&mut unclean);
         self.tell_end().await;
         if unclean.is_empty() { Ok(()) } else { Err(AppError::Unclean(UncleanList(unclean))) }
@@ -128,12 +129,12 @@ impl Running {
     /// Tells the cluster that nothing new is wanted here, and the nodes that they will stop.
     async fn tell_hang(&mut self) {
         let tell = async {
-            for Live { cluster, record, .. } in &mut self.live {
-                let Some(record) = record else { continue };
-                record.state = State::Hang;
-                if let Err(error) = cluster.registry().join(record).await {
-                    tracing::warn!(id = %record.id, %error, "the stop could not be announced");
-                }
+            // All at once, before any is waited for.
+            for Live { wanted, .. } in &self.live {
+                wanted.change(|record| record.state = State::Hang);
+            }
+            for Live { entry, wanted, .. } in &self.live {
+                join::written(entry, wanted).await;
             }
         };
         if timeout(TELL_MAX, tell).await.is_err() {
@@ -237,13 +238,13 @@ impl Running {
     /// Takes every instance out of the cluster's stores.
     async fn tell_end(&self) {
         let tell = async {
-            for Live { entry, cluster, record, incarnation, .. } in &self.live {
+            for Live { entry, cluster, wanted, incarnation, .. } in &self.live {
                 let id = &entry.id;
                 let life = incarnation.watch().current();
                 if let Err(error) = cluster.locator().close(id, life).await {
                     tracing::warn!(%id, %error, "the locator did not take the end; it will time out");
                 }
-                let Some(record) = record else { continue };
+                let Some(record) = wanted.current() else { continue };
                 if let Err(error) = cluster.registry().leave(id, record.kind).await {
                     tracing::warn!(%id, %error, "the registry did not take the end; it will time out");
                 }

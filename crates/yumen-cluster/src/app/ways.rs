@@ -1,11 +1,12 @@
 //! How an app runs, from its methods and its settings, and what it shows of that.
 
 use super::{
-    Component, Front,
+    Component, Front, Group,
     banner::{self, Card},
     descriptors::Needs,
     is_gate,
 };
+use crate::instance::Member;
 use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
@@ -85,10 +86,28 @@ impl Ways {
     }
 }
 
-/// The descriptors that are needed with these threads and listeners.
-pub(super) fn needs(threads: usize, fronts: &[Front]) -> Needs {
+/// Instances of other processes that are reckoned with; how many there will be nobody knows at the start.
+const PEERS: u64 = 32;
+/// Connections between two of ours.
+const CONNS: usize = 2;
+
+/// Where other processes reach an instance, for a person.
+pub(super) fn link(member: &Member) -> String {
+    let endpoint = member.link.as_ref().and_then(|facts| facts.endpoint.as_deref());
+    let endpoint = endpoint.unwrap_or_default();
+    endpoint.split_once('?').map_or(endpoint, |(link, _)| link).to_owned()
+}
+
+/// The descriptors that are needed with these threads, links and listeners.
+pub(super) fn needs(groups: &[Group], fronts: &[Front]) -> Needs {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let mut needs = Needs { threads: number(threads), ..Needs::default() };
+    let mut needs = Needs { threads: number(groups.len()), ..Needs::default() };
+    let members = groups.iter().flat_map(|group| &group.members);
+    for facts in members.filter_map(|(_, member)| member.link.as_ref()) {
+        needs.listeners = needs.listeners.saturating_add(1);
+        let conns = number(facts.conns.max(CONNS)).saturating_mul(PEERS);
+        needs.links = needs.links.saturating_add(conns);
+    }
     for doorway in fronts.iter().flat_map(|front| &front.doorways) {
         needs.listeners = needs.listeners.saturating_add(1);
         needs.connections = needs.connections.saturating_add(number(doorway.connections_max));
@@ -109,10 +128,11 @@ pub(super) fn cards(ways: &Ways, components: &[Component]) -> Vec<Card> {
 }
 
 fn card(component: &Component, cores: usize) -> Card {
-    let Component { kind, id, name, instances, servers, locator, registry, beside } = component;
+    let Component { kind, id, name, instances, servers, link, locator, registry, beside } =
+        component;
     let gate = is_gate(*kind);
     let mut card = Card::new(if gate { "Gate" } else { "Node" });
-    card = card.row("ID", id.as_str()).row("Name", &**name).row("Link", "");
+    card = card.row("ID", id.as_str()).row("Name", &**name).row("Link", &**link);
     for server in servers {
         card = card.row("Server", &**server);
     }

@@ -302,7 +302,7 @@ mod tests {
         };
         let builder = || Gate::builder(&Cluster::in_process());
         let orders = [say(builder()).settings(&written), say(builder().settings(&written))];
-        for (_, gate) in orders.map(crate::gate::GateBuilder::decide) {
+        for gate in orders.map(|builder| builder.decide().gate) {
             assert_eq!((gate.id.as_str(), gate.instances), ("code", 2));
             assert_eq!((gate.metadata["a"].as_str(), gate.metadata["b"].as_str()), ("1", "2"));
             assert_eq!(connection(&gate).layout.seq, Layout::default().seq);

@@ -13,7 +13,7 @@ use super::{
     table::Table,
     traffic::Routes,
 };
-use crate::{backend::Backend, calm::Calm};
+use crate::{backend::Backend, calm::Calm, presence::Wanted};
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeSet, VecDeque},
@@ -26,7 +26,6 @@ use tokio::sync::{Notify, mpsc};
 use yumen_core::{
     cluster::{Event, Instance, Snapshot, State},
     locator::{Incarnation, Locator, Place},
-    registry::Registry,
     watch::Watch,
 };
 use yumen_mesh::{LinkId, Links, Unsent};
@@ -39,7 +38,7 @@ use yumen_net::{
 use yumen_proto::{
     conn::{Now, ServerConn},
     id::{ConnId, InstanceId, UserId},
-    link::{Command, Frame},
+    link::{Command, Frame, Kind},
 };
 
 /// Most events that wait for one full lane; more are lost and counted.
@@ -55,7 +54,7 @@ pub(super) struct Hall {
     pub(super) driver: Rc<Driver<ServerConn, Session>>,
     pub(super) links: Rc<Links>,
     pub(super) locator: Arc<dyn Locator>,
-    pub(super) registry: Arc<dyn Registry>,
+    pub(super) wanted: Wanted,
     pub(super) backend: Backend,
     pub(super) incarnation: RefCell<Watch<Incarnation>>,
     pub(super) table: RefCell<Rc<Table>>,
@@ -152,6 +151,8 @@ impl Hall {
 
     /// The nodes have changed: a new table, with the links that are known.
     pub(super) fn set_nodes(&self, nodes: &Snapshot) {
+        // First, so that every node of the new table can be dialled.
+        self.links.set_peers(Kind::Node, nodes);
         let table = Table::new(nodes, &self.routes);
         if table.conflicts > 0 {
             tracing::warn!(
@@ -353,16 +354,9 @@ impl Hall {
     }
 
     /// Stores the state and tells the cluster.
-    pub(super) fn set_state(self: &Rc<Self>, state: State) {
+    pub(super) fn set_state(&self, state: State) {
         self.record.borrow_mut().state = state;
-        let (record, registry) = (self.record.borrow().clone(), Arc::clone(&self.registry));
-        let this = Rc::clone(self);
-        self.env.spawn.local(async move {
-            let joined = this.backend.run(async move { registry.join(&record).await }).await;
-            if let Ok(Err(error)) = joined {
-                tracing::warn!(%error, "the state of the gate could not be published");
-            }
-        });
+        self.wanted.change(|record| record.state = state);
     }
 
     /// Forgets which nodes users are bound to.

@@ -8,7 +8,10 @@ use super::{
     stats::Stats,
     traffic::Routes,
 };
-use crate::instance::{InstanceError, Left, Progress, Stop, Ties, told_to_end};
+use crate::{
+    instance::{InstanceError, Left, Progress, Stop, Ties, told_to_end},
+    link,
+};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -16,7 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, oneshot},
     task::AbortHandle,
 };
 use yumen_core::{
@@ -43,6 +46,14 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// Ticks in which a goodbye is written when there is no time left.
 const GOODBYE_TICKS: u32 = 5;
 
+/// What an instance gets from the builder.
+pub(super) struct Given {
+    pub(super) plan: Arc<Plan>,
+    pub(super) inbox: mpsc::Receiver<Ask>,
+    /// Where other processes reach it.
+    pub(super) door: Option<link::Door>,
+}
+
 /// Runs one gate instance until it is told to stop and has drained.
 ///
 /// # Errors
@@ -51,21 +62,22 @@ pub(super) async fn run(
     env: Env,
     neighbours: Rc<Neighbours>,
     ties: Ties,
-    (plan, inbox): (Arc<Plan>, mpsc::Receiver<Ask>),
+    Given { plan, inbox, door: link }: Given,
 ) -> Result<(), InstanceError> {
-    let Ties { id, cluster, backend, incarnation, nodes, mut stop, ready, door, .. } = ties;
+    let Ties { id, cluster, backend, incarnation, gates, nodes, mut stop, ready, door, .. } = ties;
     let (progress, settings) = (ties.progress, ties.settings);
     let links = Links::open(&env, &id, Kind::Gate, cluster.board(), &neighbours)
         .map_err(|_| InstanceError::DuplicateId(id.clone()))?;
     let mut record = Instance::new(id.clone(), Kind::Gate, "");
     record.alias.clone_from(&plan.name);
     record.metadata.clone_from(&plan.metadata);
+    link::go_outside(&links, (link, &env), incarnation.clone(), &mut record).await?;
     let hall = Rc::new(Hall {
         me: Place::gate(id),
         driver: Driver::new(&env),
         links: Rc::clone(&links),
         locator: Arc::clone(cluster.locator()),
-        registry: Arc::clone(cluster.registry()),
+        wanted: ties.record,
         backend,
         incarnation: RefCell::new(incarnation),
         table: RefCell::default(),
@@ -90,34 +102,23 @@ pub(super) async fn run(
         plan,
     });
     hall.driver.set_held_max(hall.plan.buffers_max);
-    let mut nodes = nodes;
+    let (mut gates, mut nodes) = (gates, nodes);
+    links.set_peers(Kind::Gate, &gates.current());
     hall.set_nodes(&nodes.current());
     let receiver: Rc<dyn Receive> = Rc::new(Front(Rc::clone(&hall)));
     links.start(receiver);
     let service: Rc<dyn Service<ServerConn, Session>> = Rc::new(Front(Rc::clone(&hall)));
     hall.driver.start(&service);
     hall.follow(cluster.locator().watch(), nodes, settings);
+    env.spawn.local(link::follow(Rc::clone(&links), Kind::Gate, gates));
     let this = Rc::clone(&hall);
     env.spawn.local(async move { this.answer_all(inbox).await });
-    let opened = hall.open(door).await;
-    let result = match opened {
-        Err(error) => Err(error),
-        Ok(admitting) => {
-            let _nobody_asked = ready.send(record);
-            let result = tokio::select! {
-                biased;
-                () = env.spawn.crashed() => Err(InstanceError::Crashed),
-                () = told_to_end(&mut stop) => Ok(()),
-            };
-            admitting.iter().for_each(AbortHandle::abort);
-            result
-        }
-    };
-    let result = match result {
+    let result = match hall.work(door, (ready, record), &mut stop).await {
         Ok(()) => hall.drain(&mut stop, &progress).await,
         failed => failed,
     };
     links.close();
+    link::say_farewell(&links, &env).await;
     env.spawn.abort_all();
     env.spawn.idle().await;
     result
@@ -158,6 +159,24 @@ impl Hall {
                 }
             }
         }
+    }
+
+    /// Serves until it is told to end; a failure is its own.
+    async fn work(
+        self: &Rc<Self>,
+        door: Option<Door>,
+        (ready, record): (oneshot::Sender<Instance>, Instance),
+        stop: &mut Watch<Stop>,
+    ) -> Result<(), InstanceError> {
+        let admitting = self.open(door).await?;
+        let _nobody_asked = ready.send(record);
+        let result = tokio::select! {
+            biased;
+            () = self.env.spawn.crashed() => Err(InstanceError::Crashed),
+            () = told_to_end(stop) => Ok(()),
+        };
+        admitting.iter().for_each(AbortHandle::abort);
+        result
     }
 
     /// Lets clients in: through the acceptor's door, or else through listeners of its own.

@@ -4,9 +4,8 @@
 //! own thread, beside a gate on one thread, and on the virtual network. It never starts a thread.
 
 use crate::{
-    backend::Backend,
-    cluster::Cluster,
     instance::{InstanceError, Launch, Left, Progress, Stop, Ties, told_to_end},
+    link,
     node::{
         clients::Clients,
         decide::WEIGHTS,
@@ -117,23 +116,34 @@ impl<S: 'static> Plan<S> {
     }
 
     /// Ready to be sent to a thread; `door` is where requests from other threads come in.
-    pub(crate) fn launch(self: &Arc<Self>, door: Door) -> Launch {
+    pub(crate) fn launch(self: &Arc<Self>, door: Door, link: Option<link::Door>) -> Launch {
         let plan = Arc::clone(self);
-        Box::new(move |env, neighbours, ties| Box::pin(run(env, neighbours, ties, plan, door)))
+        Box::new(move |env, neighbours, ties| {
+            Box::pin(run(env, neighbours, ties, Given { plan, door, link }))
+        })
     }
 
-    /// The registry record, with the weight of the moment.
-    fn record(&self, id: &InstanceId, weight: u32) -> Instance {
+    /// The registry record.
+    fn record(&self, id: &InstanceId) -> Instance {
         let mut record = Instance::new(id.clone(), Kind::Node, "");
         record.alias.clone_from(&self.name);
         record.routes = self.router.routes().collect();
         record.events = self.router.events().collect();
-        record.weight = weight;
+        record.weight = self.weight;
         record.metadata.clone_from(&self.metadata);
         let sharded = shard::write(self.router.sharded());
         record.metadata.extend(sharded.map(|routes| (shard::KEY.to_owned(), routes)));
         record
     }
+}
+
+/// What an instance gets from the builder.
+pub(crate) struct Given<S> {
+    pub(crate) plan: Arc<Plan<S>>,
+    /// How other threads reach it.
+    pub(crate) door: Door,
+    /// How other processes reach it.
+    pub(crate) link: Option<link::Door>,
 }
 
 /// Runs one instance until it is told to stop and has finished its work.
@@ -144,14 +154,14 @@ pub(crate) async fn run<S: 'static>(
     env: Env,
     neighbours: Rc<Neighbours>,
     ties: Ties,
-    plan: Arc<Plan<S>>,
-    door: Door,
+    given: Given<S>,
 ) -> Result<(), InstanceError> {
     let board = ties.cluster.board();
     let links = Links::open(&env, &ties.id, Kind::Node, board, &neighbours)
         .map_err(|_| InstanceError::DuplicateId(ties.id.clone()))?;
-    let result = serve(&env, &links, ties, plan, door).await;
+    let result = serve(&env, &links, ties, given).await;
     links.close();
+    link::say_farewell(&links, &env).await;
     env.spawn.abort_all();
     env.spawn.idle().await;
     result
@@ -161,12 +171,19 @@ async fn serve<S: 'static>(
     env: &Env,
     links: &Rc<Links>,
     ties: Ties,
-    plan: Arc<Plan<S>>,
-    (handle, inbox): Door,
+    Given { plan, door: (handle, inbox), link }: Given<S>,
 ) -> Result<(), InstanceError> {
     let (ready, mut stop, progress) = (ties.ready, ties.stop, ties.progress);
     let settings = ties.settings;
-    let publish = publisher(env, &ties.cluster, &ties.backend, &ties.id, &plan);
+    let mut record = plan.record(&ties.id);
+    link::go_outside(links, (link, env), ties.incarnation.clone(), &mut record).await?;
+    let (mut gates, mut nodes) = (ties.gates.clone(), ties.nodes.clone());
+    links.set_peers(Kind::Gate, &gates.current());
+    links.set_peers(Kind::Node, &nodes.current());
+    let wanted = ties.record;
+    let publish: Box<Publish> = Box::new(move |state, weight| {
+        wanted.change(|record| (record.state, record.weight) = (state, weight));
+    });
     let uplink: Rc<dyn Uplink> = Rc::new(Rc::clone(links));
     let locator = Arc::clone(ties.cluster.locator());
     let hub = Hub::new(Parts {
@@ -184,6 +201,8 @@ async fn serve<S: 'static>(
     let instance = Rc::new(Front::new(hub, &plan, &workers, publish)?);
     let receiver: Rc<dyn Receive> = Rc::<Front<S>>::clone(&instance);
     links.start(receiver);
+    env.spawn.local(link::follow(Rc::clone(links), Kind::Gate, gates));
+    env.spawn.local(link::follow(Rc::clone(links), Kind::Node, nodes));
     let locations = Rc::clone(&instance.hub.locations);
     env.spawn.local(async move { locations.follow().await });
     env.spawn.local(inbox.serve(Rc::clone(&instance.hub)));
@@ -195,7 +214,7 @@ async fn serve<S: 'static>(
         () = told_to_end(&mut stop) => Ok(()),
         result = async {
             instance.hooks(&plan.on_start).await;
-            let record = plan.record(&instance.hub.id, instance.weight.get());
+            (record.state, record.weight) = (instance.state_now.get(), instance.weight.get());
             let _nobody_asked = ready.send(record);
             if plan.weight_follows {
                 instance.follow_weight(settings).await;
@@ -204,29 +223,6 @@ async fn serve<S: 'static>(
         } => result,
     };
     instance.drain(&plan, &mut stop, &progress).await.and(result)
-}
-
-/// Tells the cluster a state that somebody has set.
-fn publisher<S: 'static>(
-    env: &Env,
-    cluster: &Cluster,
-    backend: &Backend,
-    id: &InstanceId,
-    plan: &Arc<Plan<S>>,
-) -> Box<Publish> {
-    let (spawn, backend, plan) = (env.spawn.clone(), backend.clone(), Arc::clone(plan));
-    let (registry, id) = (Arc::clone(cluster.registry()), id.clone());
-    Box::new(move |state, weight| {
-        let mut record = plan.record(&id, weight);
-        record.state = state;
-        let (registry, backend) = (Arc::clone(&registry), backend.clone());
-        spawn.local(async move {
-            let joined = backend.run(async move { registry.join(&record).await }).await;
-            if let Ok(Err(error)) = joined {
-                tracing::warn!(%error, "the state or weight of the node could not be published");
-            }
-        });
-    })
 }
 
 /// From the links to the handlers.

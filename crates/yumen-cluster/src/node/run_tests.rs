@@ -5,6 +5,7 @@ use crate::{
     backend::Backend,
     cluster::Cluster,
     node::{Msg, Node, Raw, on},
+    presence::Wanted,
 };
 use std::cell::RefCell;
 use tokio::sync::oneshot;
@@ -69,6 +70,7 @@ impl Stage {
             id: member.id,
             cluster: self.cluster.clone(),
             backend: Backend::here(),
+            record: Wanted::default(),
             incarnation: Watch::fixed(yumen_core::locator::Incarnation(1)),
             gates: Watch::fixed([].into()),
             nodes: Watch::fixed([].into()),

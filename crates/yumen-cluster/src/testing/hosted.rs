@@ -8,6 +8,7 @@ use crate::{
     backend::Backend,
     cluster::Cluster,
     instance::{InstanceError, Member, Progress, Stop, Ties},
+    presence::{self, Wanted},
 };
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
@@ -130,10 +131,12 @@ impl Run {
         let life = asked(async || locator.open(&id).await).await;
         self.lives.send(life);
         let (ready, served) = oneshot::channel();
+        let record = Wanted::default();
         let ties = Ties {
             id: id.clone(),
             cluster: self.cluster.clone(),
             backend: Backend::here(),
+            record: record.clone(),
             incarnation: self.lives.watch(),
             gates,
             nodes,
@@ -144,13 +147,14 @@ impl Run {
             workers: None,
             door: None,
         };
-        let lease = Lease { locator: Arc::clone(locator), id: id.clone(), life };
+        let lease = Lease::new(locator, &id, Some(life));
         // It is frozen together with what it renews.
         let renewing = self.runner.local(lease.keep(Arc::clone(&self.lives), || false));
         let (joining, theirs) = (Arc::clone(registry), self.runner.clone());
         let join = theirs.local(async move {
-            if let Ok(record) = served.await {
-                asked(async || joining.join(&record).await).await;
+            if let Ok(served) = served.await {
+                record.begin(served);
+                presence::keep(joining, record, ()).await;
             }
         });
         let neighbours = Rc::<Neighbours>::default();

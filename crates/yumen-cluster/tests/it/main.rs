@@ -14,6 +14,7 @@
 
 #[cfg(feature = "admin")]
 mod admin;
+mod apart;
 mod churn;
 mod client;
 mod downlink;

@@ -91,7 +91,7 @@ impl Locator for Slow {
 /// A gate and the node "room" in one app, and a short-lived node in another.
 fn setting() -> (Server, Rig, Slow) {
     let slow = Slow::default();
-    let cluster = Cluster::new(MemoryRegistry::default(), slow.clone());
+    let cluster = Cluster::in_process_with(MemoryRegistry::default(), slow.clone());
     let other = yumen_cluster::node::Router::<World>::new().route(100, game::on_echo());
     let short = rig::node(&cluster, "short", other, World::default).build().unwrap();
     let short = Rig::start(App::default().with(short));
@@ -126,7 +126,7 @@ fn a_session_that_waits_for_the_locator_goes_on_although_another_node_is_lost() 
 #[test]
 fn an_answer_that_the_user_has_overtaken_by_moving_is_asked_for_again() {
     let slow = Slow::default();
-    let cluster = Cluster::new(MemoryRegistry::default(), slow.clone());
+    let cluster = Cluster::in_process_with(MemoryRegistry::default(), slow.clone());
     let nodes = ["a", "b"].map(|id| {
         let node = rig::node(&cluster, "room", game::routes(), World::default);
         node.id(id).build().unwrap()

@@ -1,0 +1,42 @@
+//! Gates and nodes of separate clusters that share nothing but the stores: all between them goes over TCP,
+//! as it does between processes.
+
+use super::{
+    game::{self, ECHO, LOGIN},
+    rig::{self, Rig, Server, until_nodes},
+};
+use std::{net::SocketAddr, sync::Arc};
+use yumen_cluster::{app::App, cluster::Cluster};
+use yumen_core::memory::{MemoryLocator, MemoryRegistry};
+
+/// The secret of the cluster.
+pub(crate) const SECRET: &str = "what every process of the cluster knows";
+
+/// Where two processes find each other.
+#[derive(Clone, Default)]
+pub(crate) struct Stores {
+    registry: Arc<MemoryRegistry>,
+    locator: Arc<MemoryLocator>,
+}
+
+impl Stores {
+    /// The cluster as one more process sees it.
+    pub(crate) fn process(&self) -> Cluster {
+        Cluster::new(Arc::clone(&self.registry), Arc::clone(&self.locator)).secret(SECRET)
+    }
+}
+
+#[test]
+fn a_gate_and_a_node_of_different_processes_serve_a_client() {
+    let stores = Stores::default();
+    let (here, there) = (stores.process(), stores.process());
+    let node = rig::node(&there, "room", game::routes(), game::World::default);
+    let _node = Rig::start(App::default().with(node.link_addr("127.0.0.1:0").build().unwrap()));
+    until_nodes(&there, 1);
+    let gate = rig::gate(&here).link_addr("127.0.0.1:0").build().unwrap();
+    let (addr, handle): (SocketAddr, _) = (gate.addresses()[0], gate.handle());
+    let server = Server { addr, gate: handle, rig: Rig::start(App::default().with(gate)) };
+    let mut client = server.client();
+    assert_eq!(client.call(ECHO, "hello").text(), "hello");
+    assert_eq!(client.call(LOGIN, "7").text(), "welcome");
+}
