@@ -92,7 +92,8 @@ pub(crate) struct Far {
 
 impl Far {
     pub(crate) fn open(links: &Rc<Links>, env: &Env, outside: Outside) -> Rc<Self> {
-        let Outside { settings, mut life, listener, allow, tuning } = outside;
+        let Outside { mut settings, mut life, listener, allow, tuning } = outside;
+        (settings.id, settings.kind) = (links.me().as_str().into(), links.kind());
         let driver = Driver::new(env);
         let far = Rc::new(Self {
             links: Rc::downgrade(links),
@@ -375,6 +376,13 @@ impl Far {
             }
         }
         self.driver.flush();
+    }
+
+    /// Control is looked at before each batch of data.
+    fn put_first(&self, lane: Lane, conn: ConnId) {
+        if lane == Lane::Control {
+            self.driver.go_first(conn);
+        }
     }
 
     /// Longest time from the start of a dial until both lanes are there.

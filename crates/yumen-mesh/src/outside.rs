@@ -23,7 +23,7 @@ pub struct Peer {
 
 /// How an instance meets those of other processes; for [`Links::go_outside`](crate::Links::go_outside).
 pub struct Outside {
-    /// What it says of itself, and what it demands of others.
+    /// What it says of itself, and what it demands of others. Kind and id are those of the links.
     pub settings: LinkSettings,
     /// Its life, as the locator counts them; it is told to every peer. 0 while it is not known.
     pub life: Watch<Incarnation>,

@@ -4,6 +4,7 @@
 //! So an idle connection needs no task of its own, and what became ready together is served together.
 
 use std::{
+    collections::VecDeque,
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,17 +15,23 @@ use std::{
 
 /// Slots to be served, and the task that serves them.
 #[derive(Debug, Default)]
-pub(crate) struct Ready(Mutex<Marks>);
+pub(crate) struct Ready {
+    marks: Mutex<Marks>,
+    /// Some slot has precedence: a look at this costs no lock.
+    hurry: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Marks {
     slots: Vec<u32>,
+    /// Those that have precedence.
+    first: VecDeque<u32>,
     hub: Option<Waker>,
 }
 
 impl Ready {
     fn marks(&self) -> MutexGuard<'_, Marks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the serving task without marking a slot.
@@ -35,12 +42,27 @@ impl Ready {
 
     /// Whether a slot waits to be served.
     pub(crate) fn is_marked(&self) -> bool {
-        !self.marks().slots.is_empty()
+        self.marks().is_marked()
     }
 
-    /// Appends the marked slots to `into`.
+    /// The next slot that has precedence.
+    pub(crate) fn take_first(&self) -> Option<u32> {
+        if !self.hurry.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut marks = self.marks();
+        let first = marks.first.pop_front();
+        self.hurry.store(!marks.first.is_empty(), Ordering::Release);
+        first
+    }
+
+    /// Appends the marked slots to `into`, those with precedence in front of the others.
     pub(crate) fn take(&self, into: &mut Vec<u32>) {
         let mut marks = self.marks();
+        if !marks.first.is_empty() {
+            self.hurry.store(false, Ordering::Release);
+            into.extend(marks.first.drain(..));
+        }
         if into.is_empty() {
             mem::swap(into, &mut marks.slots);
         } else {
@@ -51,11 +73,17 @@ impl Ready {
     /// Leaves a waker for the next mark; false if there is one already.
     pub(crate) fn park(&self, waker: &Waker) -> bool {
         let mut marks = self.marks();
-        let empty = marks.slots.is_empty();
+        let empty = !marks.is_marked();
         if empty {
             marks.hub = Some(waker.clone());
         }
         empty
+    }
+}
+
+impl Marks {
+    fn is_marked(&self) -> bool {
+        !self.slots.is_empty() || !self.first.is_empty()
     }
 }
 
@@ -65,11 +93,22 @@ pub(crate) struct SlotWaker {
     ready: Arc<Ready>,
     slot: u32,
     marked: AtomicBool,
+    first: AtomicBool,
 }
 
 impl SlotWaker {
     pub(crate) fn new(ready: &Arc<Ready>, slot: u32) -> Arc<Self> {
-        Arc::new(Self { ready: Arc::clone(ready), slot, marked: AtomicBool::new(false) })
+        Arc::new(Self {
+            ready: Arc::clone(ready),
+            slot,
+            marked: AtomicBool::default(),
+            first: AtomicBool::default(),
+        })
+    }
+
+    /// From now on the slot is served before others.
+    pub(crate) fn go_first(&self) {
+        self.first.store(true, Ordering::Relaxed);
     }
 
     /// The slot is about to be served: what happens from now on marks it again.
@@ -83,7 +122,12 @@ impl SlotWaker {
             return;
         }
         let mut marks = self.ready.marks();
-        marks.slots.push(self.slot);
+        if self.first.load(Ordering::Relaxed) {
+            marks.first.push_back(self.slot);
+            self.ready.hurry.store(true, Ordering::Release);
+        } else {
+            marks.slots.push(self.slot);
+        }
         let hub = marks.hub.take();
         drop(marks);
         hub.into_iter().for_each(Waker::wake);
@@ -132,6 +176,36 @@ mod tests {
         turn.clear();
         ready.take(&mut turn);
         assert_eq!(turn, [7], "and served once");
+    }
+
+    #[test]
+    fn slots_with_precedence_are_taken_in_front_of_the_others_and_one_by_one() {
+        let ready = Arc::<Ready>::default();
+        let slots: Vec<_> = (0..4).map(|slot| SlotWaker::new(&ready, slot)).collect();
+        slots[1].go_first();
+        slots[3].go_first();
+        let mark = || {
+            slots.iter().for_each(|slot| {
+                slot.unmark();
+                slot.mark()
+            })
+        };
+        mark();
+        let mut turn = Vec::new();
+        ready.take(&mut turn);
+        assert_eq!((turn, ready.take_first()), (vec![1, 3, 0, 2], None));
+        mark();
+        assert_eq!(
+            (ready.take_first(), ready.take_first(), ready.take_first()),
+            (Some(1), Some(3), None)
+        );
+        let mut turn = Vec::new();
+        ready.take(&mut turn);
+        assert_eq!(turn, [0, 2]);
+        slots[1].unmark();
+        slots[1].mark();
+        let count = Arc::<Count>::default();
+        assert!(ready.is_marked() && !ready.park(&Waker::from(count)));
     }
 
     #[test]

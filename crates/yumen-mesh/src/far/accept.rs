@@ -35,6 +35,8 @@ enum Place {
     Kept(Rc<Pair>),
     /// This side's dial is kept.
     Refused,
+    /// Another process has that id.
+    Taken,
     /// The old connections have to end first.
     Later(Rc<Pair>),
 }
@@ -109,6 +111,7 @@ impl Far {
         match self.place(links, (&id, peer.kind), peer.mark) {
             Place::Kept(pair) => self.attach(&pair, (conn, lane), &peer),
             Place::Refused => self.refuse(conn, Reason::Duplicate, Farewell::Duplicate),
+            Place::Taken => self.refuse(conn, Reason::IdTaken, Farewell::IdTaken),
             Place::Later(pair) => pair.late.borrow_mut().push(conn),
         }
     }
@@ -158,6 +161,10 @@ impl Far {
         };
         let (mine, decides) = (pair.mine.get(), links.me() < id);
         let kept = match pair.stage() {
+            // Two live processes under one id: the one that began its life later is believed.
+            _ if pair.is_other(mark.run) && is_earlier(mark.life, pair.their_life.get()) => {
+                return Place::Taken;
+            }
             _ if pair.is_other(mark.run) => false,
             Stage::Dialling if decides && !self.gets_nowhere(&pair) => return Place::Refused,
             Stage::Dialling => {
@@ -200,6 +207,7 @@ impl Far {
         }
         end.conn.set(Some(conn));
         end.welcome.set(true);
+        self.put_first(lane, conn);
         pair.their_run.set(run);
         pair.their_life.set(life);
         self.memories.borrow_mut().entry(pair.peer.clone()).or_default().last = dial;
@@ -211,6 +219,11 @@ impl Far {
             self.opened(pair);
         }
     }
+}
+
+/// Whether a life, if it is known, began before another that is known.
+fn is_earlier(life: u64, than: u64) -> bool {
+    life != 0 && life < than
 }
 
 /// Whether the next connection may be accepted right away: only this one was lost.

@@ -160,6 +160,7 @@ impl Far {
         let id = self.driver.accept(socket, Transport::Stream, machine, conn);
         pair.lane(lane).conn.set(Some(id));
         pair.lane(lane).welcome.set(false);
+        self.put_first(lane, id);
         self.driver.append(id, words.pending());
         self.driver.flush();
         Ok(())

@@ -5,7 +5,7 @@ use crate::{
     far::{Far, directory::Directory, pair::Pair},
     outside::Outside,
 };
-use std::{cell::Ref, rc::Rc};
+use std::{cell::Ref, collections::hash_map::Entry, rc::Rc};
 use tokio::sync::oneshot;
 use yumen_core::{cluster::Snapshot, locator::Incarnation};
 use yumen_proto::{
@@ -65,6 +65,10 @@ impl Links {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     pub(super) fn far(&self) -> Option<Rc<Far>> {
@@ -129,8 +133,9 @@ impl Links {
         link: LinkId,
         seq: u64,
     ) -> Option<oneshot::Sender<Result<Answer, CallError>>> {
-        let mut calls = self.calls.borrow_mut();
-        let asked = calls.get(&seq).is_some_and(|(to, _)| *to == link);
-        if asked { calls.remove(&seq).map(|(_, waits)| waits) } else { None }
+        match self.calls.borrow_mut().entry(seq) {
+            Entry::Occupied(call) if call.get().0 == link => Some(call.remove().1),
+            Entry::Occupied(_) | Entry::Vacant(_) => None,
+        }
     }
 }

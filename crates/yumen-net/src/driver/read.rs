@@ -37,6 +37,9 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
             self.now.set(began);
             while let Some(slot) = turn.get(next).copied() {
                 next = next.saturating_add(1);
+                if let Some(first) = self.ready.take_first() {
+                    self.serve(first, service);
+                }
                 self.serve(slot, service);
                 let now = self.now.get();
                 if now.mono.saturating_duration_since(began.mono) > TURN_MAX {

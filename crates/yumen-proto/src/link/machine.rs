@@ -270,7 +270,7 @@ impl LinkConn {
             }
         }
         let before = *input;
-        match Frame::decode_as(self.flow_in, input, self.settings.frame_max) {
+        match Frame::decode_as(self.flow_in, input, self.largest()) {
             Ok(None) => Ok(Step::More),
             Ok(Some(frame)) => {
                 self.seen = now.mono;
@@ -378,6 +378,14 @@ impl LinkConn {
         matches!(self.role, Role::Dialler { .. }) || self.is_ours()
     }
 
+    /// Largest frame that is read now. A peer that may not send commands yet has little to say, and
+    /// nothing more is kept of it.
+    fn largest(&self) -> usize {
+        let dues = self.stage == Stage::Known && self.settings.trusts_anybody();
+        let all = self.stage == Stage::Up || dues;
+        if all { self.settings.frame_max } else { self.settings.frame_max.min(CONTROL_MAX) }
+    }
+
     /// Longest silence; none of one of due's that was dialled, which only ever answers.
     fn idle_max(&self) -> Option<Duration> {
         let answers_only = matches!(self.role, Role::Dialler { .. }) && !self.peer.ours;
@@ -431,7 +439,7 @@ impl Machine for LinkConn {
 
     fn join<'a>(&mut self, _now: Now, scratch: &'a mut [u8], end: usize) -> &'a [u8] {
         // Due's short replies have no length that could be relied on.
-        let max = self.settings.frame_max.saturating_add(4);
+        let max = self.largest().max(CONTROL_MAX).saturating_add(4);
         let whole = self.flow_in != Flow::Replies;
         self.tail.join(scratch, end, |tail| frame_len(tail).filter(|len| whole && *len <= max))
     }

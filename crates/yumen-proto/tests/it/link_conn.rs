@@ -66,7 +66,7 @@ impl Side {
         self.link.send(&Frame::Request { seq: 0, command }, &mut self.out).unwrap();
     }
 
-    fn fault(&self) -> Option<LinkFault> {
+    pub(crate) fn fault(&self) -> Option<LinkFault> {
         match self.closed {
             Some(CloseReason::Link(fault)) => Some(fault),
             Some(other) => panic!("{other:?}"),

@@ -6,9 +6,15 @@ use crate::{
     start,
 };
 use proptest::prelude::*;
-use yumen_proto::link::{
-    Farewell, Lane, LinkAnnounce, LinkConn, LinkFeatures, LinkMark, LinkTarget, NONCE_LEN,
+use yumen_proto::{
+    Machine,
+    link::{
+        Farewell, Lane, LinkAnnounce, LinkConn, LinkFault, LinkFeatures, LinkMark, LinkTarget,
+        NONCE_LEN,
+    },
 };
+
+const SECRET: &str = "a secret of the cluster";
 
 const MARK: LinkMark = LinkMark { life: 7, run: 0x0a0b, dial: 0x0c0d, last: 0x0e0f };
 
@@ -74,6 +80,25 @@ fn every_farewell_is_read_as_it_was_written() {
         settle(now, &mut gate, &mut node);
         assert_eq!(gate.events[1], format!("Farewell({why:?})"));
     }
+}
+
+#[test]
+fn w09_before_it_may_speak_a_peer_cannot_make_anybody_keep_more_than_a_kilobyte() {
+    let now = start();
+    let mut words = dial(now, gate(&[SECRET]), to_node());
+    let words = words.says();
+    for len in [0, 4 + 11 + "gate-1".len(), words.len()] {
+        let mut node = accept(now, node(&[SECRET]));
+        node.hear(now, &words[..len]);
+        let _answer = node.says();
+        node.hear(now, &hex("00001000 00 0f"));
+        assert_eq!(node.fault(), Some(LinkFault::TooLarge), "after {len} bytes");
+        assert!(node.link.held() <= 2048, "{}", node.link.held());
+    }
+    let mut node = accept(now, node(&[SECRET]));
+    node.hear(now, &[&hex("00000400 00 0f")[..], &[0; 500]].concat());
+    assert_eq!(node.fault(), None, "it may be an introduction");
+    assert!(node.link.held() <= 2048, "{}", node.link.held());
 }
 
 #[test]

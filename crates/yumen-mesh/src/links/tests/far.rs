@@ -68,13 +68,22 @@ impl World {
     }
 
     pub(super) async fn open_in(&self, env: &Env, plan: Plan) -> Rc<End> {
+        let address = format!("{}:1", plan.settings.id);
+        self.open_as(env, &address, plan).await
+    }
+
+    pub(super) async fn open_at(&self, address: &str, plan: Plan) -> Rc<End> {
+        self.open_as(&self.sim.env(), address, plan).await
+    }
+
+    async fn open_as(&self, env: &Env, address: &str, plan: Plan) -> Rc<End> {
         let Plan { settings, tuning, allow, life } = plan;
-        let (id, address) = (settings.id.to_string(), format!("{}:1", settings.id));
-        let listener = env.net.listen(&address).await.unwrap();
+        let id = settings.id.to_string();
+        let listener = env.net.listen(address).await.unwrap();
         let end = End::closed(env, &id, &Switchboard::default(), &Rc::default());
         end.links.go_outside(Outside { settings, life, listener: Some(listener), allow, tuning });
         end.links.start(Rc::clone(&end) as Rc<dyn Receive>);
-        self.records.borrow_mut().insert(id.as_str().into(), record(&id, &address));
+        self.records.borrow_mut().insert(id.as_str().into(), record(&id, address));
         self.ends.borrow_mut().push(Rc::clone(&end));
         self.publish();
         end

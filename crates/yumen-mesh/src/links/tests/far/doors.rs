@@ -152,18 +152,43 @@ fn another_cluster_is_refused_and_named_on_both_sides() {
 }
 
 #[test]
-fn nobody_gets_in_under_the_id_of_the_instance_itself() {
+fn of_two_live_processes_under_one_id_the_later_life_is_believed() {
     world(1, async |world| {
         let a = world.open(Plan::new("a")).await;
-        let b = world.open(Plan::new("b")).await;
-        // A copy of b, which reaches b at the address of c.
-        let copy = world.open(Plan::new("b")).await;
-        copy.links.set_peers(Kind::Node, &[record("b", "b:1"), record("a", "a:1")].into());
-        let link = a.link(&b);
-        a.push(link, 1, 5).unwrap();
-        a.links.flush();
+        let lives = |life| Watch::fixed(Incarnation(life));
+        let first = world.open(Plan { life: lives(5), ..Plan::new("x") }).await;
+        let to_a = first.link(&a);
+        first.push(to_a, 1, 5).unwrap();
+        first.links.flush();
         world.settle().await;
-        assert_eq!(b.seen.borrow().len() + copy.seen.borrow().len(), 1);
+        let second = world.open(Plan { life: lives(6), ..Plan::new("x") }).await;
+        let to_a = second.link(&a);
+        second.push(to_a, 2, 5).unwrap();
+        second.links.flush();
+        world.settle().await;
+        assert_eq!((first.lost.borrow().len(), a.lost.borrow().len()), (1, 1));
+        let to_a = first.link(&a);
+        first.push(to_a, 3, 5).unwrap();
+        first.links.flush();
+        world.settle().await;
+        assert_eq!((a.seen.take(), first.unsent.take()), (vec![1, 2], vec![3]));
+        assert_eq!(first.links.load().counts.dials_failed.of("id_taken"), 1);
+        assert!(second.lost.borrow().is_empty());
+    });
+}
+
+#[test]
+fn nobody_gets_in_under_the_id_of_the_instance_itself() {
+    world(1, async |world| {
+        let b = world.open(Plan::new("b")).await;
+        let copy = world.open_at("copy:1", Plan::new("b")).await;
+        copy.links.set_peers(Kind::Node, &[record("a", "b:1")].into());
+        let link = copy.links.link(&"a".into()).unwrap();
+        copy.push(link, 1, 5).unwrap();
+        copy.links.flush();
+        world.settle().await;
+        assert!(b.seen.borrow().is_empty() && b.links.load().links == 0);
+        assert!(b.links.load().counts.refused.of("id_taken") > 0);
     });
 }
 
