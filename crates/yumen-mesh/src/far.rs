@@ -1,7 +1,7 @@
 //! To an instance of another process: two connections between two of ours, one for data and one for
 //! control, both duplex.
 //!
-//! One driver serves every connection of the instance. A link exists from the first use on, whether it
+//! One driver serves every connection of the instance, also those with due's instances, which `due` keeps. A link exists from the first use on, whether it
 //! is connected or not: it queues until it is open, and again while it is idle. What was never handed to
 //! a socket is reported as unsent; for everything else the loss of a link means "unknown". Nothing is
 //! ever sent twice. Where to look: `dial` opens, `accept` lets in and settles what crossed, `pair` is
@@ -10,6 +10,7 @@
 mod accept;
 mod dial;
 pub(crate) mod directory;
+pub(crate) mod due;
 mod memory;
 pub(crate) mod pair;
 mod service;
@@ -67,6 +68,8 @@ enum Whose {
     Nobody,
     /// One lane of a link to one of ours.
     Ours { link: LinkId, lane: Lane, dial: u64 },
+    /// Of a link to one of due's: one of those that were dialled, or one that the peer dialled.
+    Due { link: LinkId, line: Option<usize> },
 }
 
 /// The links of one instance to other processes.
@@ -151,17 +154,22 @@ impl Far {
         peer: &InstanceId,
     ) -> Result<LinkId, Unsent> {
         let (kind, ours) = links.directory().find(peer).ok_or(Unsent::Closed)?;
-        if !ours {
-            return Err(Unsent::Closed); // one of due's
-        }
-        let now = self.now().mono;
-        if self.memories.borrow().get(peer).is_some_and(|memory| memory.holds_back(now)) {
+        if self.is_held_back(peer) {
             self.stats.held_back();
             return Err(Unsent::Closed);
+        }
+        if !ours {
+            return self.link_due(links, (peer, kind));
         }
         let pair = self.settle(links, (peer, kind));
         self.dial(&pair);
         Ok(pair.link)
+    }
+
+    /// Whether it is too early to dial a peer again.
+    fn is_held_back(&self, peer: &InstanceId) -> bool {
+        let now = self.now().mono;
+        self.memories.borrow().get(peer).is_some_and(|memory| memory.holds_back(now))
     }
 
     /// A new link to one of ours, not connected.
@@ -290,7 +298,11 @@ impl Far {
 
     /// A connection of a link has ended.
     fn ended(self: &Rc<Self>, links: &Rc<Links>, conn: ConnId, whose: Whose, reason: CloseReason) {
-        let Whose::Ours { link, lane, dial } = whose else { return };
+        let (link, lane, dial) = match whose {
+            Whose::Nobody => return,
+            Whose::Due { link, line } => return self.due_ended(links, conn, (link, line), reason),
+            Whose::Ours { link, lane, dial } => (link, lane, dial),
+        };
         let Some(pair) = links.pair(link).filter(|pair| pair.dial.get() == dial) else { return };
         let end = pair.lane(lane);
         if end.conn.get() != Some(conn) {
@@ -342,6 +354,7 @@ impl Far {
 
     /// A second has passed.
     fn sweep(self: &Rc<Self>, links: &Rc<Links>, now: Now) {
+        self.sweep_dues(links, now);
         for pair in links.pairs() {
             let since = |at: std::time::Instant| now.mono.saturating_duration_since(at);
             let late = match pair.stage() {

@@ -10,7 +10,7 @@ pub use load::Load;
 
 use crate::{
     board::{Knock, Neighbours, Switchboard},
-    far::{Far, directory::Directory, pair::Pair},
+    far::{Far, directory::Directory, due::Due, pair::Pair},
     here::Here,
     near::{Near, NearEnd},
     outside::Peer,
@@ -88,6 +88,7 @@ pub(crate) enum Carrier {
     Here(Here),
     Near(Near),
     Far(Rc<Pair>),
+    Due(Rc<Due>),
 }
 
 struct Known {
@@ -194,6 +195,7 @@ impl Links {
             drop(knock); // which tells the peer
         }
         self.pairs().iter().for_each(|pair| pair.say_goodbye());
+        self.dues().iter().for_each(|due| due.say_goodbye());
         self.far().into_iter().for_each(|far| far.close());
         let mut all: Vec<_> = self.peers.borrow().keys().copied().collect();
         all.sort_unstable();
@@ -250,7 +252,11 @@ impl Links {
     /// The instance behind a link; `None` once it is gone.
     pub fn peer(&self, link: LinkId) -> Option<Peer> {
         let peers = self.peers.borrow();
-        peers.get(&link).map(|peer| Peer { id: peer.id.clone(), kind: peer.kind, ours: true })
+        peers.get(&link).map(|peer| Peer {
+            id: peer.id.clone(),
+            kind: peer.kind,
+            ours: !matches!(peer.carrier.as_ref(), Carrier::Due(_)),
+        })
     }
 
     /// Sends a frame after all earlier ones of its lane. It may wait until [`Links::flush`].
@@ -269,6 +275,7 @@ impl Links {
             Carrier::Here(lane) => lane.send(frame),
             Carrier::Near(lane) => lane.send(frame),
             Carrier::Far(pair) => pair.send(frame),
+            Carrier::Due(due) => due.send(frame),
         }
     }
 
@@ -285,6 +292,7 @@ impl Links {
                 Carrier::Here(lane) => lane.flush(),
                 Carrier::Near(lane) => lane.flush(),
                 Carrier::Far(pair) => pair.flush(),
+                Carrier::Due(due) => due.flush(),
             }
         }
     }
@@ -296,6 +304,7 @@ impl Links {
         match carrier.as_deref() {
             Some(Carrier::Near(lane)) => lane.room().await,
             Some(Carrier::Far(pair)) => pair.room().await,
+            Some(Carrier::Due(due)) => due.room().await,
             Some(Carrier::Here(_)) => tokio::task::yield_now().await,
             None => {}
         }
@@ -331,7 +340,7 @@ impl Links {
                 Some(waits) => {
                     let _nobody_waits = waits.send(Ok((code, reply)));
                 }
-                None => self.late.set(self.late.get().wrapping_add(1)),
+                None => self.count_late(),
             }
         } else if let Some(receiver) = self.receiver() {
             receiver.on_frame(link, frame);
@@ -450,7 +459,8 @@ impl Links {
                 lane.hang_up();
                 None
             }
-            Carrier::Far(pair) => Some(pair.hang_up()),
+            Carrier::Far(pair) => Some(Vec::from(pair.hang_up())),
+            Carrier::Due(due) => Some(due.hang_up()),
         };
         if let Some(receiver) = self.receiver() {
             receiver.on_lost(link, &peer.id);

@@ -89,7 +89,7 @@ impl Far {
     pub(super) fn left(&self, conn: ConnId, whose: Whose, reason: CloseReason) {
         self.accepted.set(self.accepted.get().saturating_sub(1));
         self.half_open.borrow_mut().remove(&conn);
-        let known = matches!(whose, Whose::Ours { .. });
+        let known = !matches!(whose, Whose::Nobody);
         if let (CloseReason::Link(_), _) | (CloseReason::Idle | CloseReason::Stalled, false) =
             (reason, known)
         {
@@ -107,6 +107,12 @@ impl Far {
         let id = InstanceId::from(&*peer.id);
         if let Err((reason, farewell)) = self.admits(links, &id, &peer, from) {
             return self.refuse(conn, reason, farewell);
+        }
+        if !peer.ours {
+            if let Err(reason) = self.due_arrived(links, conn, (&id, &peer)) {
+                self.refuse(conn, reason, Farewell::IdTaken);
+            }
+            return;
         }
         match self.place(links, (&id, peer.kind), peer.mark) {
             Place::Kept(pair) => self.attach(&pair, (conn, lane), &peer),
@@ -131,7 +137,7 @@ impl Far {
         if links.is_closed() {
             return Err((Reason::Leaving, Farewell::Leaving));
         }
-        if !peer.ours || peer.mark.run == 0 || peer.mark.dial == 0 {
+        if peer.ours && (peer.mark.run == 0 || peer.mark.dial == 0) {
             return Err((Reason::BadHandshake, Farewell::Leaving));
         }
         if id == links.me() {

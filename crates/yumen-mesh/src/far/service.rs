@@ -4,7 +4,7 @@
 //! batch.
 
 use super::{Conn, Far, Whose};
-use crate::links::{LinkId, Links};
+use crate::links::Links;
 use std::{
     cell::Cell,
     rc::Rc,
@@ -28,7 +28,7 @@ pub(super) struct Batch {
     began: Cell<Option<Instant>>,
     frames: Cell<u32>,
     /// Whose it is, once a frame has come.
-    from: Cell<Option<(ConnId, LinkId)>>,
+    from: Cell<Option<(ConnId, Whose)>>,
     /// Bytes of frames that were handed out.
     done: Cell<usize>,
 }
@@ -52,8 +52,11 @@ impl Service<LinkConn, Conn> for Switch {
             far.happened(&links, conn, event);
             return Turn::Go;
         };
-        let Some(link) = far.sender(conn) else { return Turn::Go };
-        links.receive(link, frame);
+        match far.sender(conn) {
+            Whose::Nobody => return Turn::Go,
+            Whose::Ours { link, .. } => links.receive(link, frame),
+            Whose::Due { link, line } => far.due_frame(&links, (conn, link), line, frame),
+        }
         far.batch.done.set(far.batch.done.get().saturating_add(len));
         far.turn(&links)
     }
@@ -61,9 +64,10 @@ impl Service<LinkConn, Conn> for Switch {
     fn on_batch_end(&self) {
         let far = &self.0;
         let (from, done) = (far.batch.from.take(), far.batch.done.take());
-        let Some((conn, link)) = from else { return };
+        let Some((conn, whose)) = from else { return };
         let Some(links) = far.links.upgrade() else { return };
         links.batch_end();
+        let Whose::Ours { link, .. } = whose else { return };
         far.driver.with(conn, |machine, out, _| machine.consumed(done, out));
         if let Some(pair) = links.pair(link) {
             pair.used.set(far.driver.now().mono);
@@ -92,16 +96,18 @@ impl Far {
         self.driver.with(conn, |_, _, data| data.whose).unwrap_or(Whose::Nobody)
     }
 
-    /// The link that a frame came on.
-    fn sender(&self, conn: ConnId) -> Option<LinkId> {
-        if let Some((known, link)) = self.batch.from.get()
+    /// Whose connection it is that a frame came on.
+    fn sender(&self, conn: ConnId) -> Whose {
+        if let Some((known, whose)) = self.batch.from.get()
             && known == conn
         {
-            return Some(link);
+            return whose;
         }
-        let Whose::Ours { link, .. } = self.whose(conn) else { return None };
-        self.batch.from.set(Some((conn, link)));
-        Some(link)
+        let whose = self.whose(conn);
+        if !matches!(whose, Whose::Nobody) {
+            self.batch.from.set(Some((conn, whose)));
+        }
+        whose
     }
 
     fn turn(&self, links: &Links) -> Turn {
@@ -114,12 +120,13 @@ impl Far {
 
     /// Something other than a frame came.
     fn happened(self: &Rc<Self>, links: &Rc<Links>, conn: ConnId, event: LinkEvent<'_>) {
-        let whose = self.whose(conn);
-        let Whose::Ours { link, lane, dial } = whose else {
-            if event == LinkEvent::Up {
-                self.arrived(links, conn);
+        let (link, lane, dial) = match self.whose(conn) {
+            Whose::Ours { link, lane, dial } => (link, lane, dial),
+            Whose::Due { link, line } if event == LinkEvent::Up => {
+                return self.due_up(links, link, line);
             }
-            return;
+            Whose::Nobody if event == LinkEvent::Up => return self.arrived(links, conn),
+            Whose::Due { .. } | Whose::Nobody => return,
         };
         let Some(pair) = links.pair(link).filter(|pair| pair.dial.get() == dial) else { return };
         if let LinkEvent::Farewell(why) = event {

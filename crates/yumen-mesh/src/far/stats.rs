@@ -148,6 +148,8 @@ pub struct FarCounts {
     pub credit_waits: u64,
     /// Frames that were queued and could never be sent.
     pub unsent: u64,
+    /// Answers that one of due's did not get, because they came too late or it was gone.
+    pub answered_late: u64,
 }
 
 /// The same, while it counts.
@@ -191,6 +193,10 @@ impl Stats {
 
     pub(crate) fn waits_for_credit(&self) {
         self.change(|counts| counts.credit_waits = counts.credit_waits.saturating_add(1));
+    }
+
+    pub(crate) fn answered_late(&self) {
+        self.change(|counts| counts.answered_late = counts.answered_late.saturating_add(1));
     }
 
     pub(crate) fn unsent(&self) {

@@ -51,6 +51,10 @@ impl Links {
                     load.far = load.far.saturating_add(1);
                     pair.queued()
                 }
+                Carrier::Due(due) => {
+                    load.far = load.far.saturating_add(1);
+                    due.queued()
+                }
             };
             load.queued = load.queued.saturating_add(queued);
             load.queued_most = load.queued_most.max(queued);

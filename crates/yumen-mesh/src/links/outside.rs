@@ -2,7 +2,7 @@
 
 use super::{Answer, CallError, Carrier, Known, LinkId, Links, Unsent};
 use crate::{
-    far::{Far, directory::Directory, pair::Pair},
+    far::{Far, directory::Directory, due::Due, pair::Pair},
     outside::Outside,
 };
 use std::{cell::Ref, collections::hash_map::Entry, rc::Rc};
@@ -87,8 +87,41 @@ impl Links {
     pub(crate) fn pair(&self, link: LinkId) -> Option<Rc<Pair>> {
         match self.peers.borrow().get(&link)?.carrier.as_ref() {
             Carrier::Far(pair) => Some(Rc::clone(pair)),
-            Carrier::Here(_) | Carrier::Near(_) => None,
+            Carrier::Here(_) | Carrier::Near(_) | Carrier::Due(_) => None,
         }
+    }
+
+    /// A link to one of due's.
+    pub(crate) fn due(&self, link: LinkId) -> Option<Rc<Due>> {
+        match self.peers.borrow().get(&link)?.carrier.as_ref() {
+            Carrier::Due(due) => Some(Rc::clone(due)),
+            Carrier::Here(_) | Carrier::Near(_) | Carrier::Far(_) => None,
+        }
+    }
+
+    pub(crate) fn due_of(&self, peer: &InstanceId) -> Option<Rc<Due>> {
+        let link = self.known.borrow().get(peer).copied();
+        link.and_then(|link| self.due(link))
+    }
+
+    /// All of them, in the order of their links.
+    pub(crate) fn dues(&self) -> Vec<Rc<Due>> {
+        let due = |known: &Known| match known.carrier.as_ref() {
+            Carrier::Due(due) => Some(Rc::clone(due)),
+            Carrier::Here(_) | Carrier::Near(_) | Carrier::Far(_) => None,
+        };
+        let mut dues: Vec<_> = self.peers.borrow().values().filter_map(due).collect();
+        dues.sort_unstable_by_key(|due| due.link);
+        dues
+    }
+
+    pub(crate) fn settle_due(&self, link: LinkId, peer: (&InstanceId, Kind), due: Rc<Due>) {
+        self.settle(link, peer, Carrier::Due(due));
+    }
+
+    /// Whether there is a link to a peer, whatever carries it.
+    pub(crate) fn is_linked(&self, peer: &InstanceId) -> bool {
+        self.known.borrow().contains_key(peer)
     }
 
     pub(crate) fn pair_of(&self, peer: &InstanceId) -> Option<Rc<Pair>> {
@@ -100,7 +133,7 @@ impl Links {
     pub(crate) fn pairs(&self) -> Vec<Rc<Pair>> {
         let pair = |known: &Known| match known.carrier.as_ref() {
             Carrier::Far(pair) => Some(Rc::clone(pair)),
-            Carrier::Here(_) | Carrier::Near(_) => None,
+            Carrier::Here(_) | Carrier::Near(_) | Carrier::Due(_) => None,
         };
         let mut pairs: Vec<_> = self.peers.borrow().values().filter_map(pair).collect();
         pairs.sort_unstable_by_key(|pair| pair.link);
@@ -109,6 +142,20 @@ impl Links {
 
     pub(crate) fn has_calls(&self, link: LinkId) -> bool {
         self.calls.borrow().values().any(|(to, _)| *to == link)
+    }
+
+    /// Whether somebody waits for the answer of a call to that link.
+    pub(crate) fn has_call(&self, link: LinkId, seq: u64) -> bool {
+        self.calls.borrow().get(&seq).is_some_and(|(to, _)| *to == link)
+    }
+
+    /// Nobody will answer that call to that link, which may have been carried out.
+    pub(crate) fn forget_call(&self, link: LinkId, seq: u64) {
+        drop(self.take_call(link, seq));
+    }
+
+    pub(crate) fn count_late(&self) {
+        self.late.set(self.late.get().wrapping_add(1));
     }
 
     /// Tells of queued frames that can never be sent: calls to whoever waits for them, others to the

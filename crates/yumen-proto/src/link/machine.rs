@@ -355,6 +355,11 @@ impl LinkConn {
                 self.peer.mark.life = life;
                 Ok(Step::Life(life))
             }
+            // One of due's that has nothing to ask yet: one of ours would have announced itself.
+            0 if self.stage == Stage::Known && self.settings.trusts_anybody() => {
+                self.stage = Stage::Up;
+                Ok(Step::Up)
+            }
             // A heartbeat, or a kind that nobody knows yet.
             _ => Ok(Step::Next),
         }

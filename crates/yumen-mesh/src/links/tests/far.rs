@@ -6,6 +6,8 @@ mod breaks;
 mod defects;
 #[path = "far/doors.rs"]
 mod doors;
+#[path = "far/dues.rs"]
+mod dues;
 #[path = "far/lines.rs"]
 mod lines;
 
