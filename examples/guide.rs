@@ -13,6 +13,8 @@ mod pages {
     mod from_due {}
     #[doc = include_str!("../docs/guide/limits.md")]
     mod limits {}
+    #[doc = include_str!("../docs/guide/one-to-many.md")]
+    mod one_to_many {}
 }
 
 #[cfg(test)]

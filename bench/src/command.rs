@@ -4,6 +4,7 @@
 //! of standard output is one JSON object. Exit code 0 is success, 1 a missed objective, 2 a failure.
 mod bots;
 mod call;
+mod chaos;
 mod compare;
 mod echo;
 mod hostile;
@@ -57,6 +58,28 @@ pub enum BenchCommand {
     /// and call. Exits with 1 if one of those fails, if the server's memory grows too much, or if a
     /// connection that ended is not counted under a reason.
     Hostile(hostile::HostileArgs),
+    /// Kill and stop the processes of a fleet in turn, while clients write down what they see.
+    ///
+    /// etcd, Redis, two gates and three nodes as processes of their own. The program chaos-check reads
+    /// what was written, and judges.
+    Chaos(chaos::ChaosArgs),
+    /// Gates and nodes of the fleet of `chaos`. Ends with its standard input.
+    #[command(hide = true)]
+    ChaosServe(crate::chaos::serve::ServeArgs),
+    /// The clients of `chaos`. Ends with its standard input.
+    #[command(hide = true)]
+    ChaosClients(crate::chaos::clients::ClientsArgs),
+    /// Becomes another program that dies with its parent.
+    #[command(hide = true)]
+    Leash {
+        /// The process to die with.
+        parent: u32,
+        /// What to become.
+        program: std::ffi::OsString,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// A raw relay's gate, for `compare`. Ends with its standard input.
     #[command(hide = true)]
     RelayGate {
@@ -83,6 +106,12 @@ pub enum BenchCommand {
     /// Gate and node in one process, for the other commands. Ends with its standard input.
     #[command(hide = true)]
     Serve(serve::ServeArgs),
+    /// The gate of `echo --processes`. Ends with its standard input.
+    #[command(hide = true)]
+    ServeGate(serve::apart::GateArgs),
+    /// The node of `echo --processes`. Ends with its standard input.
+    #[command(hide = true)]
+    ServeNode(serve::ServeArgs),
 }
 
 /// How packets are laid out. Both ends have to agree: nothing on the wire tells.
@@ -190,11 +219,19 @@ pub fn run(command: BenchCommand) -> ExitCode {
         BenchCommand::Neighbours(args) => neighbours::run(&args),
         BenchCommand::Bots(args) => bots::run(&args),
         BenchCommand::Hostile(args) => hostile::run(&args),
+        BenchCommand::Chaos(args) => chaos::run(&args),
+        BenchCommand::ChaosServe(args) => crate::chaos::serve::run(&args),
+        BenchCommand::ChaosClients(args) => crate::chaos::clients::run(&args),
+        BenchCommand::Leash { parent, program, arguments } => {
+            Err(crate::backend::become_leashed(parent, &program, &arguments))
+        }
         BenchCommand::HostileServer => hostile::server::run(),
         BenchCommand::HostileAttack(args) => hostile::attack::run(&args),
         BenchCommand::RelayGate { listen, node } => relay_gate(listen, node),
         BenchCommand::RelayNode { listen } => relay_node(listen),
         BenchCommand::Serve(args) => serve::run(&args),
+        BenchCommand::ServeGate(args) => serve::apart::run_gate(&args),
+        BenchCommand::ServeNode(args) => serve::apart::run_node(&args),
     };
     match done {
         Ok(code) => code,

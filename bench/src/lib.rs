@@ -5,7 +5,8 @@
 //! on epoll and the CPU times on `/proc`.
 //!
 //! Read in this order: [`generator`] (what is sent and what is counted), [`relay`] (the limit),
-//! [`process`] (how a server under test is started and stopped), [`command`] (what a person types).
+//! [`process`] (how a server under test is started and stopped), [`backend`] (etcd and Redis for a run),
+//! [`command`] (what a person types).
 #![cfg_attr(
     test,
     allow(
@@ -16,6 +17,8 @@
         reason = "tests"
     )
 )]
+pub mod backend;
+mod chaos;
 pub mod clock;
 pub mod command;
 pub mod generator;
@@ -29,3 +32,4 @@ pub mod report;
 pub mod slo;
 pub mod stats;
 mod stream;
+pub mod syscalls;

@@ -67,6 +67,14 @@ impl Server {
         self.child.id()
     }
 
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Writes one line and waits up to `wait_max` for the line that answers it.
     ///
     /// # Errors
@@ -255,7 +263,12 @@ impl CpuTimes {
 
     /// What all of them used between `earlier`, which lists the same processes, and this.
     pub fn since(&self, earlier: &Self) -> Duration {
-        self.0.iter().zip(&earlier.0).map(|(now, then)| now.since(then)).sum()
+        self.each_since(earlier).into_iter().sum()
+    }
+
+    /// What each of them used between `earlier`, which lists the same processes, and this.
+    pub fn each_since(&self, earlier: &Self) -> Vec<Duration> {
+        self.0.iter().zip(&earlier.0).map(|(now, then)| now.since(then)).collect()
     }
 }
 
@@ -268,6 +281,14 @@ pub fn anonymous_memory(pid: u32) -> io::Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
     kib.map(|kib| kib.saturating_mul(1024)).ok_or_else(|| ErrorKind::InvalidData.into())
+}
+
+/// How many descriptors process `pid` has open.
+///
+/// # Errors
+/// If there is no such process.
+pub fn descriptors(pid: u32) -> io::Result<usize> {
+    Ok(read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
 #[cfg(test)]

@@ -47,6 +47,21 @@ pub struct LoadReport {
     /// CPU time of the server's processes per reply, in microseconds; absent if not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_cpu_us: Option<f64>,
+    /// The server's processes one by one, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessReport>,
+}
+
+/// What one of the server's processes used.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProcessReport {
+    /// What it is: `gate` or `node`.
+    pub name: &'static str,
+    /// CPU time per reply, in microseconds.
+    pub cpu_us: f64,
+    /// System calls per reply; absent where they cannot be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_calls: Option<f64>,
 }
 
 /// How a load was made.
@@ -105,6 +120,7 @@ impl LoadReport {
             latency: measured.latencies.summary(),
             generator_cpu_us: micros_each(measured.cpu, measured.received),
             server_cpu_us: server_cpu.map(|cpu| micros_each(cpu, measured.received)),
+            processes: Vec::new(),
         }
     }
 
@@ -145,8 +161,20 @@ impl Display for LoadReport {
         writeln!(f, "  latency {}", self.latency)?;
         write!(f, "  CPU per message: generator {:.2} us", self.generator_cpu_us)?;
         match self.server_cpu_us {
-            Some(cpu) => write!(f, ", server {cpu:.2} us"),
-            None => write!(f, ", server unknown (give --server-pid)"),
+            Some(cpu) => write!(f, ", server {cpu:.2} us")?,
+            None => write!(f, ", server unknown (give --server-pid)")?,
+        }
+        self.processes.iter().try_for_each(|process| write!(f, "\n    {process}"))
+    }
+}
+
+impl Display for ProcessReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { name, cpu_us, system_calls } = self;
+        write!(f, "{name}: {cpu_us:.2} us")?;
+        match system_calls {
+            Some(calls) => write!(f, ", {calls:.3} system calls"),
+            None => write!(f, ", system calls not counted"),
         }
     }
 }

@@ -25,6 +25,8 @@ enum Soak {
     Fuzz,
     /// Every crate with every combination of its features
     Features,
+    /// Every process of a fleet killed and stopped for two minutes, then ten minutes of deaths
+    Chaos,
 }
 
 /// Runs one soak, or lists them all.
@@ -35,6 +37,10 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<(), Error> {
     match args.name {
         Some(Soak::Fuzz) => stage::fuzz(workspace, args.seconds),
         Some(Soak::Features) => features::check(workspace, Sets::Powerset),
+        Some(Soak::Chaos) => {
+            stage::chaos(workspace, "long", 14)?;
+            stage::chaos(workspace, "memory", 25)
+        }
         None => {
             for value in Soak::value_variants().iter().filter_map(Soak::to_possible_value) {
                 let about = value.get_help().map(ToString::to_string).unwrap_or_default();

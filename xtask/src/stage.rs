@@ -15,6 +15,11 @@ use crate::{evening, guide, readme, tidy};
 /// Seconds that each fuzz target runs here; `cargo xtask soak fuzz` runs them longer.
 const FUZZ_SMOKE_SECONDS: u32 = 10;
 
+/// Faults of `bench chaos --length ci`.
+const CHAOS_FAULTS: usize = 10;
+/// Its clients, unless told otherwise.
+const CHAOS_CLIENTS: usize = 2_000;
+
 /// One step of `cargo xtask test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stage {
@@ -48,6 +53,8 @@ pub(crate) enum Stage {
     Icount,
     /// The demo for a moment and a gate among 10,000 bad clients, in release
     Bench,
+    /// A fleet whose processes are killed and stopped in turn under 2,000 clients, judged by their logs
+    Chaos,
 }
 
 impl Stage {
@@ -65,13 +72,13 @@ impl Stage {
             Self::Fuzz => &[Tool::CargoFuzz, Tool::Cxx],
             Self::Icount => &[Tool::Valgrind],
             Self::Servers => &[Tool::Etcd, Tool::Etcd36, Tool::Redis],
+            Self::Chaos | Self::Guide => &[Tool::Etcd, Tool::Redis],
             Self::Tidy
             | Self::Test
             | Self::Docs
             | Self::Examples
             | Self::Readme
             | Self::Evening
-            | Self::Guide
             | Self::Bench => &[],
         }
     }
@@ -114,6 +121,7 @@ impl Stage {
                 line("cargo run --release -- demo --seconds 3 --bots 50 --json").run()?;
                 line("cargo run --release -- bench hostile").run()
             }
+            Self::Chaos => chaos(workspace, "ci", CHAOS_FAULTS),
         }
     }
 }
@@ -141,6 +149,20 @@ pub(crate) fn fuzz(workspace: &Workspace, seconds: u32) -> Result<(), Error> {
         Line::new(&workspace.root, &words).env("RUSTC_BOOTSTRAP", "1").run()?;
     }
     Ok(())
+}
+
+/// A fleet in trouble for so long; then a program of its own judges by the logs of its clients.
+///
+/// # Errors
+/// A fleet that does not start, and rules that do not hold; they were printed.
+pub(crate) fn chaos(workspace: &Workspace, length: &str, faults: usize) -> Result<(), Error> {
+    let dir = format!("target/chaos/{length}");
+    let line = |words: &str| Line::new(&workspace.root, words).run();
+    line(&format!("cargo run --release -- bench chaos --length {length} --dir {dir}"))?;
+    line(&format!(
+        "cargo run --release -p yumen-bench --bin chaos-check -- {dir} --faults-min {faults} \
+         --clients-min {CHAOS_CLIENTS}"
+    ))
 }
 
 /// The tests that start real servers: of every crate, those in a module called `servers`.

@@ -3,19 +3,22 @@ use super::job::Job;
 use super::serve::Transport;
 use super::side::Side;
 use super::{LayoutArgs, note, result, target};
-use crate::generator::{BodyCodec, Expect, Load, Request, Target};
+use crate::generator::{BodyCodec, Expect, Load, Measured, Request, Target};
 use crate::machine::Machine;
-use crate::report::{EchoReport, LoadReport, Shape, Time};
+use crate::number::micros_each;
+use crate::report::{EchoReport, LoadReport, ProcessReport, Shape, Time};
 use crate::slo::Slo;
 use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
 use std::io;
+use std::iter;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
   yumen bench echo                            a server of our own, the usual load
+  yumen bench echo --processes                gate and node in a process each
   yumen bench echo --preset due               the loads of due's own benchmark
   yumen bench echo --connect 127.0.0.1:3553   a gate that runs already";
 
@@ -31,6 +34,11 @@ pub struct EchoArgs {
     /// Which server is started where --connect is not given.
     #[arg(long, value_enum, default_value_t = Side::Yumen, conflicts_with = "connect")]
     server: Side,
+    /// Start gate and node as a process each, and report what each of them used.
+    ///
+    /// System calls are counted in a second, shorter run, where `perf` is installed and allowed.
+    #[arg(long, conflicts_with_all = ["connect", "server"])]
+    processes: bool,
     /// What the server that is started listens for.
     #[arg(long, value_enum, default_value_t = Transport::Tcp, conflicts_with = "connect")]
     transport: Transport,
@@ -107,6 +115,13 @@ const DUE_ROWS: [(usize, usize, u32); 8] = [
 /// replies; with a bound, latencies mean something and no queue fills for its own sake.
 const DUE_OUTSTANDING: usize = 8_192;
 
+impl EchoArgs {
+    /// Which server is started.
+    fn side(&self) -> Side {
+        if self.processes { Side::Apart } else { self.server }
+    }
+}
+
 impl LoadArgs {
     fn load(&self) -> Load {
         match self.rate {
@@ -128,7 +143,7 @@ pub(super) fn run(mut args: EchoArgs) -> io::Result<ExitCode> {
     }
     let server = match &args.connect {
         Some(_) => None,
-        None => Some(args.server.start(&args.layout, args.codec, args.transport)?),
+        None => Some(args.side().start(&args.layout, args.codec, args.transport)?),
     };
     let (target, pids) = match (&server, &args.connect) {
         (Some(server), _) => (server.target(), server.pids()),
@@ -187,8 +202,28 @@ fn one(
         pids: pids.to_vec(),
         progress: true,
     };
-    let (measured, server_cpu) = job.measure()?;
-    Ok(LoadReport::new(target.to_string(), shape, &measured, server_cpu))
+    let (measured, each) = job.measure_each()?;
+    let used = each.iter().fold(Duration::ZERO, |sum, used| sum.saturating_add(*used));
+    let server_cpu = (!each.is_empty()).then_some(used);
+    let mut report = LoadReport::new(target.to_string(), shape, &measured, server_cpu);
+    if args.processes {
+        report.processes = processes(args.side(), &job, &measured, &each);
+    }
+    Ok(report)
+}
+
+/// What each process used.
+fn processes(side: Side, job: &Job, measured: &Measured, each: &[Duration]) -> Vec<ProcessReport> {
+    let calls = job.system_calls().unwrap_or_else(|error| {
+        note(&error.to_string());
+        Vec::new()
+    });
+    let calls = calls.into_iter().map(Some).chain(iter::repeat(None));
+    let named = side.processes().iter().zip(each).zip(calls);
+    let report = |((name, cpu), system_calls): ((&&'static str, &Duration), Option<f64>)| {
+        ProcessReport { name, cpu_us: micros_each(*cpu, measured.received), system_calls }
+    };
+    named.map(report).collect()
 }
 
 /// Says which bounds were exceeded.

@@ -4,11 +4,14 @@ use crate::generator::{Generator, Load, Measured, Progress, Request, Target};
 use crate::number::{count, float, ratio};
 use crate::process::CpuTimes;
 use crate::report::Time;
+use crate::syscalls;
 use std::io;
 use std::time::Duration;
 
 /// More warm-up requests than this change nothing.
 const WARM_UP_MAX: u64 = 50_000;
+/// More messages than this do not change the system calls for each.
+const COUNTED_MAX: u64 = 200_000;
 
 /// What is to be measured.
 pub(super) struct Job {
@@ -25,20 +28,51 @@ pub(super) struct Job {
 impl Job {
     /// Measures; also returns the CPU time of the server's processes, if they are known.
     pub(super) fn measure(&self) -> io::Result<(Measured, Option<Duration>)> {
-        let mut generator =
-            Generator::connect(&self.target, self.connections, self.request.clone())?;
-        let warm = generator.run(self.warm_up(), &mut |_| ())?;
-        if warm.errors() > 0 {
-            note(&format!("warm-up: {} of {} requests failed", warm.errors(), warm.sent));
-        }
+        let (measured, each) = self.measure_each()?;
+        let used = each.iter().fold(Duration::ZERO, |sum, used| sum.saturating_add(*used));
+        Ok((measured, (!self.pids.is_empty()).then_some(used)))
+    }
+
+    /// Measures; also returns the CPU time of each of the server's processes.
+    pub(super) fn measure_each(&self) -> io::Result<(Measured, Vec<Duration>)> {
+        let mut generator = self.warm()?;
         let before = CpuTimes::of(&self.pids)?;
         let measured = generator.run(self.load, &mut |progress| {
             if self.progress {
                 note(&line(&progress));
             }
         })?;
-        let used = CpuTimes::of(&self.pids)?.since(&before);
-        Ok((measured, (!self.pids.is_empty()).then_some(used)))
+        Ok((measured, CpuTimes::of(&self.pids)?.each_since(&before)))
+    }
+
+    /// System calls of each of the server's processes per reply, counted in a run of their own: counting
+    /// costs time.
+    ///
+    /// # Errors
+    /// `Unsupported` where they cannot be counted.
+    pub(super) fn system_calls(&self) -> io::Result<Vec<f64>> {
+        let mut generator = self.warm()?;
+        let load = match self.load {
+            Load::Closed { depth, messages } => {
+                Load::Closed { depth, messages: messages.min(COUNTED_MAX) }
+            }
+            load @ (Load::Timed { .. } | Load::Open { .. } | Load::Idle { .. }) => load,
+        };
+        let (measured, counts) =
+            syscalls::counted(&self.pids, || generator.run(load, &mut |_| ()))?;
+        let replies = float(measured.received);
+        Ok(counts.into_iter().map(|calls| ratio(float(calls), replies)).collect())
+    }
+
+    /// Connects, and lets caches and buffers find their size.
+    fn warm(&self) -> io::Result<Generator> {
+        let mut generator =
+            Generator::connect(&self.target, self.connections, self.request.clone())?;
+        let warm = generator.run(self.warm_up(), &mut |_| ())?;
+        if warm.errors() > 0 {
+            note(&format!("warm-up: {} of {} requests failed", warm.errors(), warm.sent));
+        }
+        Ok(generator)
     }
 
     /// A tenth of a closed loop, but not endless; one request per connection before an open one.

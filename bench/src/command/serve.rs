@@ -4,6 +4,7 @@
 //! standard output, and the end of standard input is the end of the server. What it runs is what a
 //! user would write, with every default but the limit of connections. Until its input ends it
 //! answers a [`Question`] in each line of it.
+pub(super) mod apart;
 mod control;
 
 pub(super) use control::{Look, Noise, Noticed, Question, Stamp};
@@ -16,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use yumen::gate::GateBuilder;
+use yumen::node::NodeBuilder;
 use yumen::node::{PackMsg, ProtoMsg};
-use yumen::prelude::{App, Cluster, Gate, Msg, Node, Raw, Router, Tcp, Ws, on};
+use yumen::prelude::{App, Cluster, Gate, Layout, Msg, Node, Raw, Router, Tcp, Ws, on};
 
 /// Largest body that is accepted, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
@@ -78,24 +81,34 @@ async fn raw(body: Raw) -> Raw {
     body
 }
 
-/// Serves until standard input ends.
-pub(super) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
-    let (layout, route) = (args.layout.layout(BODY_MAX), args.layout.route());
+/// The echo node, with nothing else.
+fn node(cluster: &Cluster, args: &ServeArgs, layout: Layout) -> NodeBuilder<()> {
+    let route = args.layout.route();
     let routes = match args.codec {
         BodyCodec::Json => Router::new().route(route, on(json)),
         BodyCodec::Msgpack => Router::new().route(route, on(msgpack)),
         BodyCodec::Protobuf => Router::new().route(route, on(protobuf)),
         BodyCodec::Raw => Router::new().route(route, on(raw)),
     };
-    let cluster = Cluster::in_process();
-    let node = Node::builder(&cluster, "echo", |_| ()).layout(layout).routes(routes).build();
-    let gate = Gate::builder(&cluster).layout(layout);
-    let gate = match args.transport {
-        // No limit of connections: how many there are is the generator's choice.
+    Node::builder(cluster, "echo", |_| ()).layout(layout).routes(routes)
+}
+
+/// The gate, with every default but the limit of connections: how many there are is the generator's
+/// choice.
+fn gate(cluster: &Cluster, args: &ServeArgs, layout: Layout) -> GateBuilder {
+    let gate = Gate::builder(cluster).layout(layout);
+    match args.transport {
         Transport::Tcp => gate.listen(Tcp::on(args.listen.to_string()).connections_max(0)),
         Transport::Ws => gate.listen(Ws::on(args.listen.to_string()).connections_max(0)),
-    };
-    let gate = gate.build().map_err(io::Error::other)?;
+    }
+}
+
+/// Serves until standard input ends.
+pub(super) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
+    let layout = args.layout.layout(BODY_MAX);
+    let cluster = Cluster::in_process();
+    let node = node(&cluster, args, layout).build();
+    let gate = gate(&cluster, args, layout).build().map_err(io::Error::other)?;
     let address = gate.addresses().first().copied().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let node = node.map_err(io::Error::other)?;

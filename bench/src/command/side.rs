@@ -3,6 +3,7 @@
 //! Both are this program itself, started as children.
 use super::serve::{Question, Transport};
 use super::{LayoutArgs, Order};
+use crate::backend::Scratch;
 use crate::generator::{BodyCodec, Target};
 use crate::process::Server;
 use clap::ValueEnum;
@@ -12,6 +13,9 @@ use std::io::{self, ErrorKind};
 use std::process::Command;
 use std::time::Duration;
 
+/// Longest wait for a node's record.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
 /// A server to start for a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -20,6 +24,9 @@ pub(super) enum Side {
     Yumen,
     /// A raw relay: two processes that only move bytes.
     Relay,
+    /// Gate and node in a process each, which find each other in a list.
+    #[value(skip)]
+    Apart,
 }
 
 /// A started server; stopped by [`Running::stop`], killed when dropped.
@@ -27,6 +34,8 @@ pub(super) struct Running {
     /// The one that clients connect to is first.
     servers: Vec<Server>,
     target: Target,
+    /// What the servers read while they run.
+    _files: Option<Scratch>,
 }
 
 impl Side {
@@ -47,7 +56,13 @@ impl Side {
                 let to_node = format!("--node={}", node.address());
                 let gate = spawn(&["relay-gate".to_owned(), to_node])?;
                 let target = Target::tcp(gate.address());
-                Ok(Running { target, servers: vec![gate, node] })
+                Ok(Running { target, servers: vec![gate, node], _files: None })
+            }
+            Self::Apart => {
+                let mut arguments = layout.arguments();
+                arguments.extend(named("codec", codec));
+                arguments.extend(named("transport", transport));
+                apart(&arguments, transport)
             }
             Self::Yumen => {
                 let mut arguments = vec!["serve".to_owned()];
@@ -59,10 +74,34 @@ impl Side {
                     Transport::Tcp => Target::tcp(server.address()),
                     Transport::Ws => Target::web(server.address()),
                 };
-                Ok(Running { target, servers: vec![server] })
+                Ok(Running { target, servers: vec![server], _files: None })
             }
         }
     }
+
+    /// What its processes are called, in the order of [`Running::pids`].
+    pub(super) fn processes(self) -> &'static [&'static str] {
+        match self {
+            Self::Yumen => &["server"],
+            Self::Relay | Self::Apart => &["gate", "node"],
+        }
+    }
+}
+
+/// A node, and a gate with a list that has its record.
+fn apart(arguments: &[String], transport: Transport) -> io::Result<Running> {
+    let with = |head: &[String]| [head, arguments].concat();
+    let mut node = spawn(&with(&["serve-node".to_owned()]))?;
+    let record = node.ask("record", ANSWER_MAX)?;
+    let files = Scratch::new("yumen-bench")?;
+    let list = files.path().join("nodes.json");
+    std::fs::write(&list, format!("[{record}]"))?;
+    let gate = spawn(&with(&["serve-gate".to_owned(), format!("--list={}", list.display())]))?;
+    let target = match transport {
+        Transport::Tcp => Target::tcp(gate.address()),
+        Transport::Ws => Target::web(gate.address()),
+    };
+    Ok(Running { target, servers: vec![gate, node], _files: Some(files) })
 }
 
 fn named(name: &str, value: impl ValueEnum) -> Option<String> {

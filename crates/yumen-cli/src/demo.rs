@@ -2,7 +2,7 @@
 //!
 //! This file is what a person sees; the servers and bots are in [`world`]. Everything goes to
 //! standard error, so that with `--json` standard output holds one line: the summary.
-mod game;
+pub(crate) mod game;
 mod table;
 mod world;
 

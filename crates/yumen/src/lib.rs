@@ -27,7 +27,7 @@
 #[cfg(feature = "admin")]
 pub use yumen_cluster::admin;
 pub use yumen_cluster::{app, client, cluster, gate, instance, metrics, node};
-pub use yumen_core::{codec, health, locator, registry, status};
+pub use yumen_core::{codec, health, locator, memory, registry, status};
 pub use yumen_log as log;
 pub use yumen_mesh as mesh;
 pub use yumen_net as net;

@@ -19,7 +19,10 @@ pub(super) enum Kind {
     /// `sh`: run if an output is expected or it says `run`.
     Shell { run: bool },
     /// `sh background`: started, and stopped at the page's end.
-    Background,
+    Background {
+        /// Somebody else's program: how it ends is its own matter.
+        foreign: bool,
+    },
     /// `rust`: compiled as a doc test.
     Rust,
     /// `toml`: read as settings by a test of the examples.
@@ -35,7 +38,7 @@ impl Block {
     pub(super) fn is_checked(&self) -> bool {
         match &self.kind {
             Kind::Shell { run } => *run || self.expected.is_some(),
-            Kind::Background | Kind::Rust | Kind::Settings => true,
+            Kind::Background { .. } | Kind::Rust | Kind::Settings => true,
             Kind::Shown | Kind::Unknown(_) => false,
         }
     }
@@ -82,7 +85,9 @@ fn kind(info: &str) -> Kind {
     let language = words.next().unwrap_or("");
     let rest: Vec<&str> = words.collect();
     match language {
-        "sh" if rest.contains(&"background") => Kind::Background,
+        "sh" if rest.contains(&"background") => {
+            Kind::Background { foreign: rest.contains(&"foreign") }
+        }
         "sh" => Kind::Shell { run: rest.contains(&"run") },
         // Fragments for the eye only; the reason must stand in the page.
         "rust" if rest.contains(&"ignore") => Kind::Unknown(info.to_owned()),
@@ -132,7 +137,8 @@ mod tests {
     fn languages_that_nobody_checks_by_mistake_are_unknown() {
         assert_eq!(kind("shell"), Kind::Unknown("shell".to_owned()));
         assert_eq!(kind("rust ignore"), Kind::Unknown("rust ignore".to_owned()));
-        assert_eq!(kind("sh background"), Kind::Background);
+        assert_eq!(kind("sh background"), Kind::Background { foreign: false });
+        assert_eq!(kind("sh background foreign"), Kind::Background { foreign: true });
         assert_eq!(kind("sh run"), Kind::Shell { run: true });
     }
 }

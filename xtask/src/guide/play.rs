@@ -18,19 +18,19 @@ pub(super) fn play(scratch: &Scratch, page: &str, blocks: &[Block]) -> Result<Ve
                 println!("$ {}   ({place})", block.text.lines().next().unwrap_or_default());
                 problems.extend(judge(&place, block, &shell.run(&block.text)?));
             }
-            Kind::Background => {
+            Kind::Background { foreign } => {
                 println!("$ {} &   ({place})", block.text);
                 let mut server = shell.start(&format!("exec {}", block.text), true)?;
                 let wrong = server.until(&shell, block.expected.as_deref().unwrap_or("…"));
                 problems.extend(wrong.map(|why| complaint(&place, &why, server.seen())));
-                running.push((place, server));
+                running.push((place, server, foreign));
             }
             Kind::Rust | Kind::Settings | Kind::Shown | Kind::Unknown(_) => {}
         }
     }
-    while let Some((place, server)) = running.pop() {
+    while let Some((place, server, foreign)) = running.pop() {
         let (seen, code) = server.stop(&shell)?;
-        if code != Some(0) {
+        if code != Some(0) && !foreign {
             let why = format!("ended with {code:?} when told to stop");
             problems.push(complaint(&place, &why, &seen));
         }
@@ -93,5 +93,8 @@ mod tests {
         let wrong =
             played("```sh background\nbash -c 'echo up; exit 4'\n```\n```text\ndown\n```\n");
         assert_eq!(wrong.len(), 2, "{wrong:?}");
+        let foreign =
+            "```sh background foreign\nbash -c 'echo up; exit 4'\n```\n```text\nup\n```\n";
+        assert_eq!(played(foreign), [""; 0]);
     }
 }

@@ -17,8 +17,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(900);
 /// Longest wait for the next line of a server that is already built.
 const LINE_MAX: Duration = Duration::from_secs(60);
 
-/// Ports that pages may name: tcp, WebSocket, the admin interface.
-const PORTS: [&str; 3] = ["3553", "3653", "9100"];
+/// Ports that pages may name: tcp, WebSocket, the admin interface, etcd, Redis.
+const PORTS: [&str; 5] = ["3553", "3653", "9100", "2379", "6379"];
 
 /// Where and how commands run.
 pub(crate) struct Shell<'a> {

@@ -7,10 +7,12 @@ use yumen::prelude::*;
 use yumen::settings::Settings;
 
 pub(super) const LOGIN: i32 = 1;
-pub(super) const ECHO: i32 = 2;
+pub(crate) const ECHO: i32 = 2;
 pub(super) const SAY: i32 = 3;
 /// What a bot hears from its room.
 pub(super) const HEARD: i32 = 4;
+/// Which node answers, through which gate.
+const WHERE: i32 = 5;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Login {
@@ -23,9 +25,15 @@ pub(super) struct Welcome {
     pub(super) users: u64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Echo {
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Echo {
     pub(super) message: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Here {
+    node: String,
+    gate: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,17 +80,28 @@ async fn say(
     Ok(Msg(heard))
 }
 
+async fn here(session: Session, clients: Clients) -> Msg<Here> {
+    let gate = session.gate().map(|gate| gate.to_string());
+    Msg(Here { node: clients.node_id().to_string(), gate })
+}
+
 fn room(number: usize) -> String {
     format!("room:{number}")
 }
 
 /// The node of the demo.
-pub(super) fn node(cluster: &Cluster, settings: &Settings) -> Result<Node, BuildError> {
+pub(crate) fn node(cluster: &Cluster, settings: &Settings) -> Result<Node, BuildError> {
     Node::builder(cluster, "lobby", |place| Lobby {
         logins: Cell::new(0),
         clients: place.clients.clone(),
     })
     .settings(settings)
-    .routes(Router::new().route(LOGIN, on(login)).route(ECHO, on(echo)).route(SAY, on(say).login()))
+    .routes(
+        Router::new()
+            .route(LOGIN, on(login))
+            .route(ECHO, on(echo))
+            .route(SAY, on(say).login())
+            .route(WHERE, on(here)),
+    )
     .build()
 }

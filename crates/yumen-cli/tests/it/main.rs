@@ -3,6 +3,7 @@
 mod admin;
 mod config;
 mod help;
+mod servers;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,0 +1,99 @@
+//! What was done to the fleet: faults with their beginning and end, and sizes of processes.
+//!
+//! Lines are `MICROSECONDS WORD WHO …`; a word that is not known is a problem, never passed over.
+use std::collections::BTreeMap;
+
+/// Microseconds of the clock that all processes of a machine share.
+pub(crate) type Micros = u64;
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) who: String,
+    /// Killed, or else stopped by a signal.
+    pub(crate) killed: bool,
+    pub(crate) down: Micros,
+    /// When it was started again, or went on.
+    pub(crate) up: Micros,
+    /// When the next fault began, or everything ended.
+    pub(crate) next: Micros,
+}
+
+/// The size of a process at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) memory: u64,
+    pub(crate) descriptors: u64,
+}
+
+/// Everything that was done and seen from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    pub(crate) faults: Vec<Fault>,
+    /// When all clients had entered.
+    pub(crate) ready: Micros,
+    /// How many clients should play.
+    pub(crate) clients: usize,
+    pub(crate) end: Micros,
+    /// By process name, in time.
+    pub(crate) usage: BTreeMap<String, Vec<Usage>>,
+    /// What must not have happened: processes that died or did not stop, lines that say nothing.
+    pub(crate) problems: Vec<String>,
+    down: Option<(String, bool, Micros)>,
+}
+
+impl Events {
+    /// Takes one line.
+    pub(crate) fn line(&mut self, line: &str) {
+        if self.take(line).is_none() {
+            self.problems.push(line.to_owned());
+        }
+    }
+
+    fn take(&mut self, line: &str) -> Option<()> {
+        let mut words = line.split(' ');
+        let at: Micros = words.next()?.parse().ok()?;
+        let (what, who) = (words.next()?, words.next()?);
+        match what {
+            "ready" => {
+                self.ready = at;
+                self.clients = who.parse().ok()?;
+            }
+            "kill" | "stop" => {
+                self.close(at);
+                self.down = Some((who.to_owned(), what == "kill", at));
+            }
+            // The first start of each is no end of a fault.
+            "start" | "cont" => {
+                if self.down.as_ref().is_some_and(|(down, ..)| down == who) {
+                    let (who, killed, down) = self.down.take()?;
+                    self.faults.push(Fault { who, killed, down, up: at, next: at });
+                }
+            }
+            "home" => {}
+            "end" => {
+                self.end = at;
+                self.close(at);
+            }
+            "usage" => {
+                let _pid = words.next()?;
+                let memory = words.next()?.parse().ok()?;
+                let descriptors = words.next()?.parse().ok()?;
+                self.usage.entry(who.to_owned()).or_default().push(Usage { memory, descriptors });
+            }
+            // `died` and `stuck` are told as they stand.
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The fault before this moment has its whole time.
+    fn close(&mut self, at: Micros) {
+        if let Some((who, ..)) = self.down.take() {
+            self.problems.push(format!("the fault of {who} was never undone"));
+        }
+        if let Some(last) = self.faults.last_mut() {
+            last.next = at;
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Starts the fleet and its clients, does what the plan says, and writes down what it did and when.
+//!
+//! It looks at the size of every process once a second, and never at what the clients see.
+use super::clients::Look;
+use super::plan::{ETCD, GATES, How, Length, NODES, REDIS, Step};
+use super::sheet::Sheet;
+use super::{CLIENTS_LOG, EVENTS_LOG};
+use crate::backend::{Backend, Kind, Scratch, Signal, signal};
+use crate::poll;
+use crate::process::{Server, anonymous_memory, descriptors};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Between two looks at the processes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for an answer of a child.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Longest wait until all clients have entered, at the start.
+const ENTER_MAX: Duration = Duration::from_secs(60);
+/// All play undisturbed for so long before the first fault and behind the last.
+const UNDISTURBED: Duration = Duration::from_secs(6);
+
+/// What is asked for.
+pub(crate) struct Run<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) length: Length,
+    pub(crate) clients: u32,
+    pub(crate) one_process: bool,
+}
+
+/// Everything that runs.
+struct World<'a> {
+    run: &'a Run<'a>,
+    /// etcd and Redis, by name; none in one process.
+    backends: BTreeMap<&'static str, Backend>,
+    /// Gates and nodes, by id; in one process all of them are one.
+    servers: BTreeMap<&'static str, Server>,
+    clients: Server,
+    events: Sheet,
+}
+
+/// Does it all.
+///
+/// # Errors
+/// A server that is missing or does not start, clients that do not enter, and those of the system.
+pub(crate) fn run(run: &Run<'_>, say: &mut dyn FnMut(&str)) -> io::Result<()> {
+    clear(run.dir)?;
+    let scratch = Scratch::new("yumen-chaos")?;
+    let mut world = World::start(run, scratch.path())?;
+    world.until_all_entered()?;
+    say(&format!("{} clients play", run.clients));
+    world.event("ready", &run.clients.to_string())?;
+    world.pass(UNDISTURBED)?;
+    if !run.one_process {
+        for step in run.length.steps() {
+            world.step(&step, say)?;
+        }
+    }
+    world.pass(UNDISTURBED)?;
+    world.stop()
+}
+
+impl<'a> World<'a> {
+    fn start(run: &'a Run<'a>, scratch: &Path) -> io::Result<Self> {
+        let mut backends = BTreeMap::new();
+        if !run.one_process {
+            for (name, kind) in [(ETCD, Kind::Etcd), (REDIS, Kind::Redis)] {
+                backends.insert(name, Backend::start(kind, scratch)?);
+            }
+        }
+        let log = run.dir.join(CLIENTS_LOG);
+        let clients = child(
+            run.dir,
+            "clients",
+            &[
+                "chaos-clients".to_owned(),
+                format!("--clients={}", run.clients),
+                format!("--log={}", log.display()),
+            ],
+        )?;
+        let events = Sheet::create(&run.dir.join(EVENTS_LOG))?;
+        let mut world = Self { run, backends, servers: BTreeMap::new(), clients, events };
+        if run.one_process {
+            world.serve_all()?;
+        } else {
+            for name in NODES.into_iter().chain(GATES) {
+                world.serve(name)?;
+            }
+        }
+        Ok(world)
+    }
+
+    /// Starts a gate or a node in a process of its own.
+    fn serve(&mut self, name: &'static str) -> io::Result<()> {
+        let role = if GATES.contains(&name) { "gate" } else { "node" };
+        let address = |who| {
+            self.backends.get(who).map(|backend| backend.address().to_string()).unwrap_or_default()
+        };
+        let arguments = [
+            "chaos-serve".to_owned(),
+            format!("--{role}={name}"),
+            "--fleet".to_owned(),
+            address(ETCD),
+            address(REDIS),
+        ];
+        let server = child(self.run.dir, name, &arguments)?;
+        let address = server.address();
+        self.servers.insert(name, server);
+        self.event("start", name)?;
+        if role == "gate" { self.introduce(name, address) } else { Ok(()) }
+    }
+
+    /// Starts all gates and nodes in one process.
+    fn serve_all(&mut self) -> io::Result<()> {
+        let mut arguments = vec!["chaos-serve".to_owned()];
+        arguments.extend(NODES.iter().map(|id| format!("--node={id}")));
+        arguments.extend(GATES.iter().map(|id| format!("--gate={id}")));
+        let mut server = child(self.run.dir, "all", &arguments)?;
+        let addresses: Vec<SocketAddr> =
+            serde_json::from_str(&server.ask("addresses", ANSWER_MAX)?)?;
+        self.servers.insert("all", server);
+        GATES.into_iter().zip(addresses).try_for_each(|(name, at)| self.introduce(name, at))
+    }
+
+    /// Tells the clients of a gate.
+    fn introduce(&mut self, name: &str, address: SocketAddr) -> io::Result<()> {
+        self.clients.ask(&format!("gate {name} {address}"), ANSWER_MAX).map(drop)
+    }
+
+    fn until_all_entered(&mut self) -> io::Result<()> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let look: Look = serde_json::from_str(&self.clients.ask("look", ANSWER_MAX)?)?;
+            if look.entered == u64::from(self.run.clients) {
+                return Ok(());
+            }
+            if waited > ENTER_MAX {
+                let Look { open, entered } = look;
+                let text = format!("{open} clients are connected and {entered} have entered");
+                return Err(io::Error::new(ErrorKind::TimedOut, text));
+            }
+            poll::pass(LOOK_EVERY)?;
+            waited = waited.saturating_add(LOOK_EVERY);
+        }
+    }
+
+    /// One fault, and its end.
+    fn step(&mut self, step: &Step, say: &mut dyn FnMut(&str)) -> io::Result<()> {
+        let Step { who, how, outage, calm } = step;
+        say(&format!("{how:?} {who} for {} s", outage.as_secs()));
+        match how {
+            How::Kill => {
+                self.event("kill", who)?;
+                if let Some(backend) = self.backends.get_mut(who) {
+                    backend.kill()?;
+                }
+                // A server that is dropped is killed.
+                drop(self.servers.remove(who));
+            }
+            How::Stop => {
+                self.event("stop", who)?;
+                signal(self.pid(who)?, Signal::STOP)?;
+            }
+        }
+        self.pass(*outage)?;
+        match how {
+            How::Kill => match self.backends.get_mut(who) {
+                Some(backend) => {
+                    backend.restart()?;
+                    self.event("start", who)?;
+                }
+                None => self.serve(who)?,
+            },
+            How::Stop => {
+                signal(self.pid(who)?, Signal::CONT)?;
+                self.event("cont", who)?;
+            }
+        }
+        let settle = LOOK_EVERY.min(*calm);
+        self.pass(settle)?;
+        if GATES.contains(who) {
+            self.event("home", who)?;
+            self.clients.ask("home", ANSWER_MAX)?;
+        }
+        self.pass(calm.saturating_sub(settle))
+    }
+
+    fn pid(&self, who: &str) -> io::Result<u32> {
+        let backend = self.backends.get(who).map(Backend::pid);
+        backend.or_else(|| self.servers.get(who).map(Server::pid)).ok_or(ErrorKind::NotFound.into())
+    }
+
+    /// Lets time pass, and looks at all of them meanwhile.
+    fn pass(&mut self, time: Duration) -> io::Result<()> {
+        let mut left = time;
+        while !left.is_zero() {
+            let part = left.min(LOOK_EVERY);
+            poll::pass(part)?;
+            left = left.saturating_sub(part);
+            let mut died = Vec::new();
+            for (name, server) in &mut self.servers {
+                let pid = server.pid();
+                if server.has_ended()? {
+                    died.push(*name);
+                    continue;
+                }
+                let (memory, open) = (anonymous_memory(pid)?, descriptors(pid)?);
+                self.events.line(format_args!("usage {name} {pid} {memory} {open}"))?;
+            }
+            for name in died {
+                self.servers.remove(name);
+                self.event("died", name)?;
+            }
+            self.events.flush()?;
+        }
+        Ok(())
+    }
+
+    fn event(&self, what: &str, who: &str) -> io::Result<()> {
+        self.events.line(format_args!("{what} {who}"))?;
+        self.events.flush()
+    }
+
+    /// Ends the clients first, then gates, then nodes, then what they stood on.
+    fn stop(self) -> io::Result<()> {
+        self.event("end", "all")?;
+        let Self { backends, servers, clients, events, .. } = self;
+        clients.stop()?;
+        // Gates come before nodes by name.
+        for (name, server) in servers {
+            if server.stop().is_err() {
+                events.line(format_args!("stuck {name}"))?;
+            }
+        }
+        events.flush()?;
+        backends.into_values().try_for_each(Backend::stop)
+    }
+}
+
+/// Makes the directory, without the logs of an earlier run.
+fn clear(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "log") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A child of this program, with its own log file in `dir` for what it says.
+fn child(dir: &Path, name: &str, arguments: &[String]) -> io::Result<Server> {
+    let log =
+        File::options().create(true).append(true).open(dir.join(name).with_extension("log"))?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("bench").args(arguments);
+    command.arg(format!("--parent={}", std::process::id())).stderr(log);
+    // Huge pages would round its memory up to 2 MiB steps. Known to mimalloc, ignored by others.
+    command.env("MIMALLOC_ALLOW_THP", "0");
+    Server::spawn(command)
+}
