@@ -42,6 +42,7 @@ use tokio::{
     sync::oneshot,
     time::{Sleep, sleep},
 };
+use yumen_core::health;
 use yumen_mesh::{LANE_MAX, Load};
 use yumen_net::env::Clock;
 use yumen_proto::id::InstanceId;
@@ -122,6 +123,11 @@ fn services(page: &mut Page<'_>, control: &Control) {
             page.sample(&family::STORE_REQUESTS, whose, &[store, operation, outcome], count);
         }
     }
+    let clusters = control.clusters();
+    let loads = clusters.iter().filter_map(|cluster| cluster.locator().load());
+    if let Some(load) = loads.reduce(health::Load::and) {
+        connections(page, "locator", &load);
+    }
     for (state, count, max) in control.backend().into_iter().flat_map(Backend::load) {
         page.sample(&family::BACKEND, whose, &[state], wide(count));
         page.sample(&family::BACKEND_LIMIT, whose, &[state], wide(max));
@@ -138,6 +144,20 @@ fn services(page: &mut Page<'_>, control: &Control) {
     page.sample(&family::LOG_QUEUE, whose, &[], wide(logs.queue_bytes()));
     let max = control.settings_at_start().yumen.log.queue_bytes;
     page.sample(&family::LOG_QUEUE_LIMIT, whose, &[], max.0);
+}
+
+/// The connections of a store to its server.
+fn connections(page: &mut Page<'_>, store: &str, load: &health::Load) {
+    let whose = Whose(&[]);
+    page.sample(&family::STORE_CONNECTIONS, whose, &[store], wide(load.connections));
+    page.sample(&family::STORE_RECONNECTS, whose, &[store], load.reconnects);
+    for (state, count, max) in [
+        ("in_flight", load.in_flight, load.in_flight_max),
+        ("waiting", load.waiting, load.waiting_max),
+    ] {
+        page.sample(&family::STORE_COMMANDS, whose, &[store, state], wide(count));
+        page.sample(&family::STORE_COMMANDS_LIMIT, whose, &[store, state], wide(max));
+    }
 }
 
 /// What the timer of an instance's thread shows, which needs no answer of the instance.

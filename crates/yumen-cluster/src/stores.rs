@@ -10,7 +10,7 @@ use std::sync::{
 use yumen_core::{
     BoxFuture,
     cluster::{Instance, Kind, Snapshot},
-    health::Health,
+    health::{Health, Load},
     locator::{Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
     registry::{Registry, RegistryError},
     watch::Watch,
@@ -156,6 +156,10 @@ impl<L: Locator> Locator for Counted<L> {
 
     fn watch(&self) -> Moves {
         self.store.watch()
+    }
+
+    fn load(&self) -> Option<Load> {
+        self.store.load()
     }
 
     fn health(&self) -> Health {

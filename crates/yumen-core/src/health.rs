@@ -17,6 +17,38 @@ pub enum Health {
     },
 }
 
+/// How much of its connections to a server a plug-in uses now, and how often they were made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Connections that serve now.
+    pub connections: usize,
+    /// Connections that were made in place of one that broke.
+    pub reconnects: u64,
+    /// Commands under way.
+    pub in_flight: usize,
+    /// Most commands under way.
+    pub in_flight_max: usize,
+    /// Commands that wait for their turn.
+    pub waiting: usize,
+    /// Most commands that wait.
+    pub waiting_max: usize,
+}
+
+impl Load {
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            connections: self.connections.saturating_add(other.connections),
+            reconnects: self.reconnects.saturating_add(other.reconnects),
+            in_flight: self.in_flight.saturating_add(other.in_flight),
+            in_flight_max: self.in_flight_max.saturating_add(other.in_flight_max),
+            waiting: self.waiting.saturating_add(other.waiting),
+            waiting_max: self.waiting_max.saturating_add(other.waiting_max),
+        }
+    }
+}
+
 /// Failures in a row from which an instance is not ready.
 const FAILURES_MAX: u32 = 5;
 

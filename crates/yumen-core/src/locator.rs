@@ -24,7 +24,11 @@
 
 mod moves;
 
-use crate::{BoxFuture, health::Health, status::Status};
+use crate::{
+    BoxFuture,
+    health::{Health, Load},
+    status::Status,
+};
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 use yumen_proto::{Epoch, InstanceId, UserId};
 
@@ -203,6 +207,11 @@ pub trait Locator: Send + Sync + 'static {
     /// How the backend is doing now; asked for reports, never waits. Default: well.
     fn health(&self) -> Health {
         Health::Good
+    }
+
+    /// How busy its connections are; asked for metrics, never waits. Default: it has none.
+    fn load(&self) -> Option<Load> {
+        None
     }
 }
 

@@ -59,7 +59,7 @@ use tokio::{
 };
 use yumen_core::{
     BoxFuture,
-    health::Health,
+    health::{Health, Load},
     locator::{
         Claim, Incarnation, Located, Locator, LocatorError, Moves, MovesSender, Place,
         RENEW_INTERVAL, Role,
@@ -495,5 +495,17 @@ impl Locator for RedisLocator {
 
     fn health(&self) -> Health {
         self.shared.server.health()
+    }
+
+    fn load(&self) -> Option<Load> {
+        let stats = self.stats();
+        Some(Load {
+            connections: usize::from(stats.connected).saturating_add(stats.following.into()),
+            reconnects: stats.reconnects.saturating_add(stats.resubscribes),
+            in_flight: stats.in_flight,
+            in_flight_max: stats.in_flight_max,
+            waiting: stats.waiting,
+            waiting_max: stats.waiting_max,
+        })
     }
 }

@@ -237,6 +237,15 @@ families! {
         PHASE = "yumen_app_phase" Gauge ["phase"];
         /// Requests to the registry and the locator, by what became of them.
         STORE_REQUESTS = "yumen_store_requests_total" Counter ["store", "operation", "outcome"];
+        /// Connections of the locator to its server that serve now; none in memory.
+        STORE_CONNECTIONS = "yumen_store_connections" Gauge ["store"];
+        /// Connections of the locator that were made in place of one that broke.
+        STORE_RECONNECTS = "yumen_store_reconnects_total" Counter ["store"];
+        /// Commands of the locator under way at its server (`in_flight`), and those that wait for their
+        /// turn (`waiting`).
+        STORE_COMMANDS = "yumen_store_commands" Gauge ["store", "state"];
+        /// Most commands of either sort.
+        STORE_COMMANDS_LIMIT = "yumen_store_commands_limit" Gauge ["store", "state"];
         /// Requests to plug-ins under way (`in_flight`), and those that wait for their turn.
         BACKEND = "yumen_backend_requests" Gauge ["state"];
         /// Most requests of either sort.

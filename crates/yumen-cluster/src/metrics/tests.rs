@@ -335,6 +335,30 @@ fn every_sample_has_the_labels_its_family_says_and_those_of_the_operator() {
 }
 
 #[test]
+fn the_connections_of_a_store_are_shown_with_their_limits() {
+    let one = yumen_core::health::Load {
+        connections: 2,
+        reconnects: 3,
+        in_flight: 4,
+        in_flight_max: 1024,
+        waiting: 5,
+        waiting_max: 65_536,
+    };
+    let labels = Labels::default();
+    let mut page = super::Page::new(&labels);
+    super::connections(&mut page, "locator", &one.and(one));
+    let page = Parsed::new(&page.finish());
+    let store = ("store", "locator");
+    assert_eq!(page.value("yumen_store_connections", &[store]), 4.0);
+    assert_eq!(page.value("yumen_store_reconnects_total", &[store]), 6.0);
+    for (state, count, max) in [("in_flight", 8.0, 2048.0), ("waiting", 10.0, 131_072.0)] {
+        let labels = [store, ("state", state)];
+        assert_eq!(page.value("yumen_store_commands", &labels), count);
+        assert_eq!(page.value("yumen_store_commands_limit", &labels), max);
+    }
+}
+
+#[test]
 fn names_follow_the_conventions() {
     let mut known = std::collections::BTreeSet::new();
     for family in family::ALL {

@@ -88,6 +88,9 @@ async fn more_commands_than_may_wait_are_refused_at_once() {
     }
     let stats = locator.stats();
     assert_eq!((stats.in_flight, stats.waiting), (1, 2));
+    let load = locator.load().unwrap();
+    assert_eq!((load.in_flight, load.in_flight_max, load.waiting, load.waiting_max), (1, 1, 2, 2));
+    assert_eq!((load.connections, load.reconnects), (2, 0));
     let refused = find().await.unwrap_err().to_string();
     assert!(refused.contains("2 commands wait"), "{refused}");
     server.resume();
