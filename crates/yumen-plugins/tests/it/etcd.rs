@@ -51,3 +51,15 @@ async fn until_ids(watch: &mut Watch<Snapshot>, wanted: &[&str]) {
 async fn join(registry: &impl Registry, instance: &Instance) {
     within(async { while registry.join(instance).await.is_err() {} }).await;
 }
+
+/// Follows the nodes as an instance does: asks until there is a set.
+async fn follow(registry: &impl Registry) -> Watch<Snapshot> {
+    let asking = async {
+        loop {
+            if let Ok(nodes) = registry.watch(Kind::Node).await {
+                return nodes;
+            }
+        }
+    };
+    within(asking).await
+}

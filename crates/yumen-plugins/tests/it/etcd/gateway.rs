@@ -41,6 +41,18 @@ pub(crate) async fn put(addr: &str, key: &str, value: &str) {
     post(addr, "kv/put", body).await.unwrap();
 }
 
+/// Puts many values without a lease, a hundred at a time.
+pub(crate) async fn put_all(addr: &str, entries: &[(String, String)]) {
+    for some in entries.chunks(100) {
+        let put = |(key, value): &(String, String)| {
+            let put = json!({ "key": STANDARD.encode(key), "value": STANDARD.encode(value) });
+            json!({ "requestPut": put })
+        };
+        let puts: Vec<_> = some.iter().map(put).collect();
+        post(addr, "kv/txn", json!({ "success": puts })).await.unwrap();
+    }
+}
+
 pub(crate) async fn delete(addr: &str, key: &str) {
     post(addr, "kv/deleterange", json!({ "key": STANDARD.encode(key) })).await.unwrap();
 }

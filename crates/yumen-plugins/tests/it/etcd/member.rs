@@ -6,6 +6,7 @@ use std::{
     env,
     fs::File,
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -24,12 +25,16 @@ impl Version {
     fn program(self) -> (String, &'static str) {
         match self {
             Self::Debian => ("etcd".to_owned(), "`apt-get install etcd-server` brings it"),
-            Self::Newer => (
-                env::var("YUMEN_ETCD36").unwrap_or_else(|_| "etcd36".to_owned()),
-                "`cargo xtask up etcd36` builds it, and YUMEN_ETCD36 says where it is",
-            ),
+            Self::Newer => (newer(), "`cargo xtask up etcd36` builds it"),
         }
     }
+}
+
+/// What YUMEN_ETCD36 names, else what `cargo xtask up etcd36` built, else what is on the PATH.
+fn newer() -> String {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/servers/etcd36");
+    let there = Path::new(built).exists();
+    env::var("YUMEN_ETCD36").unwrap_or_else(|_| if there { built } else { "etcd36" }.to_owned())
 }
 
 /// One server; see the module.

@@ -2,7 +2,7 @@
 
 use super::{Version, on_both, run};
 use crate::etcd::{
-    gateway, ids, join,
+    follow, gateway, ids, join,
     member::{Member, brisk},
     node,
     proxy::{Proxy, closed, count_callers, mute},
@@ -11,7 +11,7 @@ use crate::etcd::{
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::{task::JoinHandle, time::sleep};
 use yumen_core::{
-    cluster::{Kind, Snapshot, State},
+    cluster::{Instance, Kind, Snapshot, State},
     health::Health,
     registry::Registry,
     watch::Watch,
@@ -28,6 +28,11 @@ on_both!(
     a_process_starts_from_disk_while_etcd_is_down,
     the_next_member_is_asked_when_one_never_answers,
 );
+
+/// Leases of 5 s, so that a machine that is busy does not miss one.
+fn steady(member: &Member) -> EtcdRegistry {
+    member.brisk().retry_interval(Duration::from_secs(4)).build().unwrap()
+}
 
 /// Fails the test if a set ever lacks one of these.
 fn never_lacks(mut watch: Watch<Snapshot>, wanted: &'static [&'static str]) -> JoinHandle<()> {
@@ -66,7 +71,7 @@ async fn w20_twenty_seconds_without_etcd_lose_nobody_and_nobody_spins(version: V
     for name in names {
         join(&registry, &node(name)).await;
     }
-    let mut nodes = within(other.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&other).await;
     let watched = never_lacks(nodes.clone(), &["a", "b", "c", "d", "e"]);
     member.kill();
     let (callers, counting) = count_callers(&member.addr()).await;
@@ -90,6 +95,8 @@ async fn w20_twenty_seconds_without_etcd_lose_nobody_and_nobody_spins(version: V
     is_well(&registry).await;
     is_well(&other).await;
     // Followed, not read once: a leave after the outage is told.
+    let leaving = Instance { state: State::Hang, ..node("late") };
+    join(&registry, &leaving).await;
     within(registry.leave(&"late".into(), Kind::Node)).await.unwrap();
     until_ids(&mut nodes, &names).await;
     assert!(!watched.is_finished());
@@ -97,15 +104,15 @@ async fn w20_twenty_seconds_without_etcd_lose_nobody_and_nobody_spins(version: V
 
 async fn w20_a_server_that_slept_longer_than_its_leases_loses_nobody(version: Version) {
     let member = Member::start(version).await;
-    let (registry, other) = (member.brisk().build().unwrap(), member.brisk().build().unwrap());
+    let (registry, other) = (steady(&member), steady(&member));
     join(&registry, &node("a")).await;
     join(&registry, &node("b")).await;
-    let mut nodes = within(other.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&other).await;
     let watched = never_lacks(nodes.clone(), &["a", "b"]);
     member.pause();
+    // Five times without an answer within a second are longer than the lease.
     is_red(&registry).await;
     is_red(&other).await;
-    sleep(Duration::from_secs(3)).await;
     member.resume();
     is_well(&registry).await;
     is_well(&other).await;
@@ -119,12 +126,12 @@ async fn w20_a_server_that_slept_longer_than_its_leases_loses_nobody(version: Ve
 
 async fn w20_a_server_that_forgot_everything_is_told_again(version: Version) {
     let mut member = Member::start(version).await;
-    let (registry, other) = (member.brisk().build().unwrap(), member.brisk().build().unwrap());
-    let dead = member.brisk().build().unwrap();
+    let (registry, other) = (steady(&member), steady(&member));
+    let dead = steady(&member);
     join(&registry, &node("a")).await;
     join(&registry, &node("b")).await;
     join(&dead, &node("dead")).await;
-    let mut nodes = within(other.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&other).await;
     let watched = never_lacks(nodes.clone(), &["a", "b"]);
     member.kill();
     drop(dead);
@@ -144,7 +151,7 @@ async fn w20_a_lost_lease_and_a_deleted_record_are_registered_again(version: Ver
     let member = Member::start(version).await;
     let (registry, other) = (member.brisk().build().unwrap(), member.brisk().build().unwrap());
     join(&registry, &node("a")).await;
-    let mut nodes = within(other.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&other).await;
     let key = "/services/node/a";
     let first = gateway::get(&member.addr(), key).await.unwrap().lease;
     for _ in 0..2 {
@@ -168,10 +175,10 @@ async fn w20_a_lost_lease_and_a_deleted_record_are_registered_again(version: Ver
 async fn w20_a_stream_that_dies_without_a_word_is_noticed(version: Version) {
     let member = Member::start(version).await;
     let proxy = Proxy::start(member.addr(), None).await;
-    let (registry, other) =
-        (member.brisk().build().unwrap(), brisk([proxy.addr()]).build().unwrap());
+    let followed = brisk([proxy.addr()]).timeout(Duration::from_secs(2));
+    let (registry, other) = (member.brisk().build().unwrap(), followed.build().unwrap());
     join(&registry, &node("a")).await;
-    let mut nodes = within(other.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&other).await;
     for name in ["b", "c"] {
         proxy.blackhole();
         join(&registry, &node(name)).await;
@@ -179,22 +186,22 @@ async fn w20_a_stream_that_dies_without_a_word_is_noticed(version: Version) {
     }
     // A stream on which nothing happens is not a dead one.
     let connections = proxy.accepted();
-    sleep(Duration::from_secs(5)).await;
+    sleep(Duration::from_secs(7)).await;
     assert_eq!(proxy.accepted(), connections);
     is_well(&other).await;
 }
 
 async fn a_killed_process_is_gone_when_its_lease_has_run_out(version: Version) {
     let member = Member::start(version).await;
-    let (killed, other) = (member.brisk().build().unwrap(), member.brisk().build().unwrap());
+    let (killed, other) = (steady(&member), steady(&member));
     join(&killed, &node("a")).await;
     join(&other, &node("b")).await;
-    let mut nodes = within(other.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&other).await;
     assert_eq!(ids(&nodes.current()), ["a", "b"]);
     drop(killed);
     until_ids(&mut nodes, &["b"]).await;
     // A second longer than the lease: the other one lives on its renewals.
-    sleep(Duration::from_secs(3)).await;
+    sleep(Duration::from_secs(6)).await;
     assert_eq!(ids(&nodes.current()), ["b"]);
 }
 
@@ -205,7 +212,7 @@ async fn a_process_starts_from_disk_while_etcd_is_down(version: Version) {
     join(&other, &node("a")).await;
     {
         let earlier = member.brisk().cache_dir(dir.path()).build().unwrap();
-        let mut nodes = within(earlier.watch(Kind::Node)).await.unwrap();
+        let mut nodes = follow(&earlier).await;
         join(&registry, &node("b")).await;
         until_ids(&mut nodes, &["a", "b"]).await;
         let copy = dir.path().join("etcd-services-node.json");
@@ -221,7 +228,7 @@ async fn a_process_starts_from_disk_while_etcd_is_down(version: Version) {
     let none = member.brisk().build().unwrap();
     within(none.watch(Kind::Node)).await.expect_err("without a copy there is no set");
     let started = member.brisk().cache_dir(dir.path()).build().unwrap();
-    let mut nodes = within(started.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&started).await;
     assert_eq!(ids(&nodes.current()), ["a", "b"]);
     within(started.watch(Kind::Gate)).await.expect_err("there is no copy of this kind");
     assert!(started.health() != Health::Good, "it says that this is a copy");

@@ -2,18 +2,20 @@
 
 use super::{Version, on_both, run};
 use crate::etcd::{
-    gateway, ids, join,
+    follow, gateway, ids, join,
     member::Member,
     node,
     proxy::{Gate, Proxy},
     until, until_ids, within,
 };
+use std::time::Duration;
 use yumen_core::{
     cluster::{Instance, Kind, State},
     conformance,
     health::Health,
     registry::Registry,
 };
+use yumen_plugins::etcd::EtcdRegistry;
 
 on_both!(
     the_registry_conforms,
@@ -62,7 +64,7 @@ async fn dues_record_is_read_beside_values_that_are_none(version: Version) {
     }
     gateway::put(&addr, "/services/node/node-1", DUES).await;
     let registry = member.registry();
-    let mut nodes = within(registry.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&registry).await;
     let read: Instance = serde_json::from_str(DUES).unwrap();
     assert_eq!(*nodes.current(), std::slice::from_ref(&read)[..]);
     assert_eq!(registry.unread(), 4);
@@ -114,7 +116,7 @@ async fn the_recorded_life_of_dues_cluster_is_followed_and_written_again(version
 async fn a_change_is_put_on_the_lease_that_is_there(version: Version) {
     let member = Member::start(version).await;
     let (registry, other) = (member.registry(), member.registry());
-    let mut nodes = within(other.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&other).await;
     let mut instance = node("a");
     join(&registry, &instance).await;
     let lease = gateway::get(&member.addr(), "/services/node/a").await.unwrap().lease;
@@ -129,13 +131,18 @@ async fn a_change_is_put_on_the_lease_that_is_there(version: Version) {
     assert_eq!((registry.health(), other.health()), (Health::Good, Health::Good));
 }
 
+/// Waits as long as it may for an answer that a test holds back.
+fn patient(proxy: &Proxy) -> EtcdRegistry {
+    EtcdRegistry::builder([proxy.addr()]).timeout(Duration::from_secs(5)).build().unwrap()
+}
+
 async fn what_happens_between_the_read_and_the_watch_is_not_missed(version: Version) {
     let member = Member::start(version).await;
     let addr = member.addr();
     gateway::put(&addr, "/services/node/node-1", DUES).await;
     gateway::put(&addr, "/services/node/x", &DUES.replace("node-1", "x")).await;
     let proxy = Proxy::start(addr.clone(), Some("192.168.1.10")).await;
-    let registry = crate::etcd::member::brisk([proxy.addr()]).build().unwrap();
+    let registry = patient(&proxy);
     let nodes = registry.watch(Kind::Node);
     let (nodes, ()) = within(async { tokio::join!(nodes, proxy.held()) }).await;
     let mut nodes = nodes.unwrap();
@@ -154,7 +161,7 @@ async fn a_history_that_was_dropped_is_read_again_and_is_no_failure(version: Ver
     gateway::put(&addr, "/services/node/node-1", DUES).await;
     let proxy = Proxy::start(addr.clone(), Some("192.168.1.10")).await;
     let registry = member.brisk().build().unwrap();
-    let followed = crate::etcd::member::brisk([proxy.addr()]).build().unwrap();
+    let followed = patient(&proxy);
     let nodes = followed.watch(Kind::Node);
     let (nodes, ()) = within(async { tokio::join!(nodes, proxy.held()) }).await;
     let mut nodes = nodes.unwrap();
@@ -175,7 +182,7 @@ async fn a_second_process_with_one_id_is_told_and_not_written_over(version: Vers
     let (ours, mut theirs) = (node("a"), node("a"));
     theirs.endpoint = "drpc://10.9.9.9:1?is_secure=false".to_owned();
     join(&first, &ours).await;
-    let mut nodes = within(second.watch(Kind::Node)).await.unwrap();
+    let mut nodes = follow(&second).await;
     assert_eq!(*nodes.current(), std::slice::from_ref(&ours)[..], "who asks before a join knows");
     join(&second, &theirs).await;
     until(&mut nodes, |set| **set == *std::slice::from_ref(&theirs)).await;
@@ -208,7 +215,7 @@ async fn a_second_process_with_one_id_is_told_and_not_written_over(version: Vers
 
 /// Lets the others work.
 async fn nothing() {
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
 async fn who_leaves_takes_nothing_that_is_anothers(version: Version) {
@@ -226,12 +233,11 @@ async fn who_leaves_takes_nothing_that_is_anothers(version: Version) {
 async fn a_set_of_many_pages_is_read_whole(version: Version) {
     let member = Member::start(version).await;
     let name = |n: usize| format!("node-{n:04}");
-    for n in 0..1_203 {
-        let key = format!("/services/node/{}", name(n));
-        gateway::put(&member.addr(), &key, &DUES.replace("node-1", &name(n))).await;
-    }
+    let entry = |n| (format!("/services/node/{}", name(n)), DUES.replace("node-1", &name(n)));
+    let entries: Vec<_> = (0..1_203).map(entry).collect();
+    gateway::put_all(&member.addr(), &entries).await;
     let registry = member.registry();
-    let set = within(registry.watch(Kind::Node)).await.unwrap().current();
+    let set = follow(&registry).await.current();
     assert_eq!(set.len(), 1_203);
     assert!(set.iter().enumerate().all(|(n, instance)| instance.id.as_str() == name(n)));
 }
