@@ -15,6 +15,7 @@ mod memory;
 pub(crate) mod pair;
 mod service;
 pub(crate) mod stats;
+mod told;
 
 use crate::{
     links::{LinkId, Links, Unsent},
@@ -33,6 +34,7 @@ use std::{
     time::Duration,
 };
 use tokio::task::AbortHandle;
+use told::Told;
 use yumen_core::{locator::Incarnation, watch::Watch};
 use yumen_net::{
     driver::{Driver, Service},
@@ -90,6 +92,7 @@ pub(crate) struct Far {
     listener: RefCell<Option<Box<dyn Listener>>>,
     listening: RefCell<Option<AbortHandle>>,
     batch: Batch,
+    told: Told,
     pub(crate) stats: Stats,
 }
 
@@ -113,6 +116,7 @@ impl Far {
             listener: RefCell::new(listener),
             listening: RefCell::default(),
             batch: Batch::default(),
+            told: Told::default(),
             stats: Stats::default(),
         });
         let service: Rc<dyn Service<LinkConn, Conn>> = Rc::new(Switch(Rc::clone(&far)));
@@ -233,7 +237,7 @@ impl Far {
     pub(crate) fn fence(&self, links: &Links, pair: &Rc<Pair>, life: Incarnation) {
         let theirs = pair.their_life.get();
         if theirs != 0 && theirs <= life.0 {
-            self.stats.count(Reason::LifeOver);
+            self.refused(Reason::LifeOver, &pair.peer);
             self.lose(links, pair);
         }
     }
@@ -242,7 +246,7 @@ impl Far {
     fn reborn(&self, links: &Links, pair: &Rc<Pair>, life: u64) {
         pair.their_life.set(life);
         if links.is_over(&pair.peer, life) {
-            self.stats.count(Reason::LifeOver);
+            self.refused(Reason::LifeOver, &pair.peer);
             self.lose(links, pair);
         }
     }
@@ -270,7 +274,7 @@ impl Far {
         let now = self.now().mono;
         let open_for = pair.opened.get().map(|at| now.saturating_duration_since(at));
         if open_for.is_some() {
-            self.stats.broke();
+            self.broke(&pair.peer);
         }
         let mut memories = self.memories.borrow_mut();
         let memory = memories.entry(pair.peer.clone()).or_default();

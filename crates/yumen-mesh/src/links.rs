@@ -329,8 +329,17 @@ impl Links {
         tokio::select! {
             biased;
             answer = rx => answer.unwrap_or(Err(CallError::Unknown)),
-            () = self.env.clock.sleep(self.call_max.get()) => Err(CallError::Unknown),
+            () = self.late() => Err(CallError::Unknown),
         }
+    }
+
+    /// Resolves when an answer that is asked for now would come too late.
+    async fn late(&self) {
+        let max = self.call_max.get();
+        if max.is_zero() {
+            std::future::pending::<()>().await; // the peer's end is the end
+        }
+        self.env.clock.sleep(max).await;
     }
 
     /// A frame arrived on `link`. Once these links are closed nobody receives it.

@@ -50,10 +50,11 @@ pub struct Tuning {
     /// Connections to each of due's instances, as due's `connNum`. Between two of ours there are
     /// always two. Default: 5.
     pub conns: usize,
-    /// Longest wait for the answer to a call, as due's `callTimeout`. Default: 3 s.
+    /// Longest wait for the answer to a call, as due's `callTimeout`; 0 waits as long as the link lives.
+    /// Default: 3 s.
     pub call_max: Duration,
-    /// Longest time for opening one connection, as due's `dialTimeout`; the handshake has its own in
-    /// [`LinkSettings`]. Default: 3 s.
+    /// Longest time for opening one connection, as due's `dialTimeout`; 0 is the default. The handshake
+    /// has its own in [`LinkSettings`]. Default: 3 s.
     pub dial_max: Duration,
     /// Attempts in a row before a dial has failed, as due's `dialRetryTimes`; 0 is 1. Default: 3.
     pub dial_tries: u32,

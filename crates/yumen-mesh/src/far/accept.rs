@@ -63,11 +63,11 @@ impl Far {
 
     fn let_in(self: &Rc<Self>, socket: Socket, from: SocketAddr) {
         if self.accepted.get() >= self.tuning.accepted_max {
-            return self.stats.count(Reason::TooMany);
+            return self.refused(Reason::TooMany, &from);
         }
         let provable = !self.settings.secrets.is_empty();
         if !provable && !self.allow.admits(from.ip()) {
-            return self.stats.count(Reason::NotAllowed);
+            return self.refused(Reason::NotAllowed, &from);
         }
         let mark = self.mark(0, 0);
         let machine = LinkConn::accept(self.settings.clone(), self.now(), mark, self.nonce());
@@ -80,20 +80,23 @@ impl Far {
             && let Some(oldest) = half_open.pop_first()
         {
             drop(half_open);
-            self.stats.count(Reason::HalfOpen);
+            self.refused(Reason::HalfOpen, &from);
             self.driver.close_now(oldest, CloseReason::Done);
         }
     }
 
     /// An accepted connection has ended.
-    pub(super) fn left(&self, conn: ConnId, whose: Whose, reason: CloseReason) {
+    pub(super) fn left(&self, conn: ConnId, data: &Conn, reason: CloseReason) {
         self.accepted.set(self.accepted.get().saturating_sub(1));
         self.half_open.borrow_mut().remove(&conn);
-        let known = !matches!(whose, Whose::Nobody);
+        let known = !matches!(data.whose, Whose::Nobody);
         if let (CloseReason::Link(_), _) | (CloseReason::Idle | CloseReason::Stalled, false) =
             (reason, known)
         {
-            self.stats.count(Reason::of(reason));
+            match data.from {
+                Some(from) => self.refused(Reason::of(reason), &from),
+                None => self.stats.count(Reason::of(reason)),
+            }
         }
     }
 
@@ -106,18 +109,18 @@ impl Far {
         self.half_open.borrow_mut().remove(&conn);
         let id = InstanceId::from(&*peer.id);
         if let Err((reason, farewell)) = self.admits(links, &id, &peer, from) {
-            return self.refuse(conn, reason, farewell);
+            return self.refuse((conn, &id), reason, farewell);
         }
         if !peer.ours {
             if let Err(reason) = self.due_arrived(links, conn, (&id, &peer)) {
-                self.refuse(conn, reason, Farewell::IdTaken);
+                self.refuse((conn, &id), reason, Farewell::IdTaken);
             }
             return;
         }
         match self.place(links, (&id, peer.kind), peer.mark) {
             Place::Kept(pair) => self.attach(&pair, (conn, lane), &peer),
-            Place::Refused => self.refuse(conn, Reason::Duplicate, Farewell::Duplicate),
-            Place::Taken => self.refuse(conn, Reason::IdTaken, Farewell::IdTaken),
+            Place::Refused => self.refuse((conn, &id), Reason::Duplicate, Farewell::Duplicate),
+            Place::Taken => self.refuse((conn, &id), Reason::IdTaken, Farewell::IdTaken),
             Place::Later(pair) => pair.late.borrow_mut().push(conn),
         }
     }
@@ -149,8 +152,8 @@ impl Far {
         Ok(())
     }
 
-    fn refuse(&self, conn: ConnId, reason: Reason, farewell: Farewell) {
-        self.stats.count(reason);
+    fn refuse(&self, (conn, who): (ConnId, &InstanceId), reason: Reason, farewell: Farewell) {
+        self.refused(reason, who);
         self.driver.with(conn, |machine, out, _| machine.farewell(farewell, out));
         self.driver.close(conn, CloseReason::Done, "");
     }
@@ -209,7 +212,7 @@ impl Far {
         }
         let end = pair.lane(lane);
         if end.conn.get().is_some() {
-            return self.refuse(conn, Reason::BadHandshake, Farewell::Duplicate);
+            return self.refuse((conn, &pair.peer), Reason::BadHandshake, Farewell::Duplicate);
         }
         end.conn.set(Some(conn));
         end.welcome.set(true);

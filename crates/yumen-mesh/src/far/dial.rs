@@ -49,13 +49,13 @@ impl Far {
             left = left.saturating_sub(1);
             let wait = match verdict {
                 Verdict::Failed(reason) => {
-                    self.stats.dial_failed(reason);
+                    self.dial_failed(reason, &pair.peer);
                     self.env.dice.jitter(pause)
                 }
                 // It comes soon, or never.
                 Verdict::Crossed => self.dial_max(),
                 Verdict::GiveUp(reason) => {
-                    self.stats.dial_failed(reason);
+                    self.dial_failed(reason, &pair.peer);
                     left = 0;
                     Duration::ZERO
                 }
@@ -170,7 +170,7 @@ impl Far {
     pub(super) fn recognised(&self, pair: &Rc<Pair>, (run, life): (u64, u64)) {
         let Some(links) = self.links.upgrade() else { return };
         if links.is_over(&pair.peer, life) {
-            self.stats.count(Reason::LifeOver);
+            self.refused(Reason::LifeOver, &pair.peer);
             pair.give_up(Reason::LifeOver);
             self.cut(pair); // not a frame of it is taken
         } else if pair.is_other(run) {

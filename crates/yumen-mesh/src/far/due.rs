@@ -238,7 +238,7 @@ impl Far {
         peer: (&InstanceId, Kind),
     ) -> Result<LinkId, Unsent> {
         if !self.settings.trusts_anybody() {
-            self.stats.dial_failed(Reason::Unproven);
+            self.dial_failed(Reason::Unproven, peer.0);
             return Err(Unsent::Closed);
         }
         let due = self.settle_due(links, peer);

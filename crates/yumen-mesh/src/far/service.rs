@@ -77,7 +77,7 @@ impl Service<LinkConn, Conn> for Switch {
     fn on_closed(&self, conn: ConnId, data: Conn, reason: CloseReason) {
         let far = &self.0;
         if data.from.is_some() {
-            far.left(conn, data.whose, reason);
+            far.left(conn, &data, reason);
         }
         if let Some(links) = far.links.upgrade() {
             far.ended(&links, conn, data.whose, reason);

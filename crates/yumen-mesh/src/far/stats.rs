@@ -96,6 +96,11 @@ impl Reason {
         }
     }
 
+    /// One word for metrics and logs.
+    pub(crate) fn word(self) -> &'static str {
+        WORDS.get(self.index()).copied().unwrap_or_default()
+    }
+
     fn index(self) -> usize {
         ALL.iter().position(|known| *known == self).unwrap_or(0)
     }

@@ -3,7 +3,7 @@
 use super::{Answer, CallError, Carrier, Known, LinkId, Links, Unsent};
 use crate::{
     far::{Far, directory::Directory, due::Due, pair::Pair},
-    outside::Outside,
+    outside::{Outside, Tuning},
 };
 use std::{cell::Ref, collections::hash_map::Entry, rc::Rc};
 use tokio::sync::oneshot;
@@ -19,7 +19,10 @@ const FENCES_MAX: usize = 65_536;
 impl Links {
     /// Lets instances of other processes reach this one, and this one them. To be called once, after
     /// [`Links::open`] and before [`Links::start`].
-    pub fn go_outside(self: &Rc<Self>, outside: Outside) {
+    pub fn go_outside(self: &Rc<Self>, mut outside: Outside) {
+        if outside.tuning.dial_max.is_zero() {
+            outside.tuning.dial_max = Tuning::default().dial_max;
+        }
         self.call_max.set(outside.tuning.call_max);
         let far = Far::open(self, &self.env, outside);
         self.far.replace(Some(far));

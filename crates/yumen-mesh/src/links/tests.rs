@@ -49,7 +49,16 @@ impl Receive for End {
 
 impl End {
     fn closed(env: &Env, id: &str, board: &Switchboard, neighbours: &Rc<Neighbours>) -> Rc<Self> {
-        let links = Links::open(env, &id.into(), Kind::Node, board, neighbours).unwrap();
+        Self::of_kind(env, (Kind::Node, id), board, neighbours)
+    }
+
+    fn of_kind(
+        env: &Env,
+        (kind, id): (Kind, &str),
+        board: &Switchboard,
+        neighbours: &Rc<Neighbours>,
+    ) -> Rc<Self> {
+        let links = Links::open(env, &id.into(), kind, board, neighbours).unwrap();
         Rc::new(Self {
             links,
             seen: RefCell::default(),

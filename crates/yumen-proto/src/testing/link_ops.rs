@@ -20,6 +20,8 @@ use std::{
 
 /// Largest frame of a script, as the value of its size field.
 const FRAME_MAX: usize = 400;
+/// What both ends say of themselves.
+const MARK: LinkMark = LinkMark { life: 3, run: 4, dial: 5, last: 6 };
 /// Largest control frame, and some room.
 const HELD_MAX: usize = 1100;
 
@@ -71,12 +73,11 @@ impl Play {
         };
         let lane = if kind & 2 == 0 { Lane::Data } else { Lane::Control };
         let ours = secret || kind & 4 == 0;
-        let target =
-            LinkTarget { id: "b".into(), kind: Kind::Node, ours, lane, mark: LinkMark::default() };
+        let target = LinkTarget { id: "b".into(), kind: Kind::Node, ours, lane, mark: MARK };
         let mut out = Out::default();
         let dialler = LinkConn::dial(settings(Kind::Gate, "a"), now, target, [1; 32], &mut out);
         let Ok(dialler) = dialler else { unreachable!("peers that prove nothing are accepted") };
-        let server = LinkConn::accept(settings(Kind::Node, "b"), now, LinkMark::default(), [2; 32]);
+        let server = LinkConn::accept(settings(Kind::Node, "b"), now, MARK, [2; 32]);
         let weather = Weather {
             latency_max: Duration::from_millis(u64::from(weather)),
             window: 16 << (weather & 7),
@@ -115,7 +116,12 @@ impl Play {
                 to.noisy = true;
                 from.end.out.buffer().push(argument);
             }
-            6 => from.end.machine.farewell(Farewell::Duplicate, &mut from.end.out),
+            6 => match argument & 3 {
+                0 => from.end.machine.farewell(Farewell::Duplicate, &mut from.end.out),
+                1 => from.end.machine.farewell(Farewell::Idle, &mut from.end.out),
+                2 => from.end.machine.welcome(&mut from.end.out),
+                _ => from.end.machine.tell_life(argument.into(), &mut from.end.out),
+            },
             _ if argument == 0 => to.pipe.cut(),
             _ if argument == 1 => {
                 from.end.machine.close(self.now, CloseReason::Shutdown, "", &mut from.end.out);

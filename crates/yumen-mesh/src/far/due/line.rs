@@ -138,14 +138,14 @@ impl Far {
             }
             if line.up.replace(false) {
                 if !due.is_up() {
-                    self.stats.broke();
+                    self.broke(&due.peer);
                 }
                 // One that ends at once, again and again, is dialled as rarely as one that refuses.
                 if self.now().mono.saturating_duration_since(began) >= PAUSE_MAX {
                     pause = PAUSE_MIN;
                 }
             } else {
-                self.stats.dial_failed(reason);
+                self.dial_failed(reason, &due.peer);
                 line.count_failure();
                 if due.lines.iter().all(|line| line.is_hopeless(tries)) {
                     return self.due_unreachable(due);

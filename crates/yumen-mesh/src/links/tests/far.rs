@@ -82,7 +82,7 @@ impl World {
         let Plan { settings, tuning, allow, life } = plan;
         let id = settings.id.to_string();
         let listener = env.net.listen(address).await.unwrap();
-        let end = End::closed(env, &id, &Switchboard::default(), &Rc::default());
+        let end = End::of_kind(env, (settings.kind, &id), &Switchboard::default(), &Rc::default());
         end.links.go_outside(Outside { settings, life, listener: Some(listener), allow, tuning });
         end.links.start(Rc::clone(&end) as Rc<dyn Receive>);
         self.records.borrow_mut().insert(id.as_str().into(), record(&id, address));

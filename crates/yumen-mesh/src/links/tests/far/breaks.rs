@@ -56,6 +56,28 @@ fn a_call_that_waits_for_a_dial_which_fails_was_not_sent() {
 }
 
 #[test]
+fn without_a_limit_a_call_waits_as_long_as_its_link_lives() {
+    world(1, async |world| {
+        let (env, lines) = Lines::of(world.sim.env());
+        let zero = Duration::ZERO;
+        let tuning = Tuning { call_max: zero, dial_max: zero, ..Tuning::default() };
+        let a = world.open_in(&env, Plan { tuning, ..Plan::new("a") }).await;
+        let b = world.open(Plan::new("b")).await; // it answers nothing
+        let start = a.links.now();
+        let later = async {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            lines.cut();
+        };
+        let asks = async {
+            let answer = a.links.call(a.link(&b), is_online(1)).await;
+            (answer, (a.links.now() - start).as_secs())
+        };
+        let (answer, ()) = tokio::join!(asks, later);
+        assert_eq!(answer, (Err(CallError::Unknown), 40));
+    });
+}
+
+#[test]
 fn a_peer_that_never_answers_a_dial_is_given_up_in_time() {
     world(1, async |world| {
         let (a, lines, b) = harmed(&world).await;
