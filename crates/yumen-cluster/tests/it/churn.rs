@@ -25,12 +25,12 @@ async fn push_me(user: UserId, clients: Clients, body: Raw) -> Result<Raw, Statu
 
 #[test]
 fn w17_churn_never_mixes_up_connections_users_or_events() {
-    for threads in [Threads::One, Threads::Two] {
-        let (cluster, world) = (Cluster::in_process(), World::default());
+    for threads in Threads::ALL {
+        let ((here, there), world) = (threads.clusters(), World::default());
         let state = world.clone();
         let routes = game::with_events(game::routes().route(PUSH_ME, on(push_me).login()));
-        let node = rig::node(&cluster, "node", routes, move || state.clone()).build().unwrap();
-        let gate = rig::gate(&cluster).instances(2).build().unwrap();
+        let node = rig::node(&there, "node", routes, move || state.clone()).build().unwrap();
+        let gate = rig::gate(&here).instances(2).build().unwrap();
         let server = Server::start(threads, gate, node);
         let (workers, rounds) = (4, 100);
         let threads: Vec<_> = (0..workers)

@@ -5,9 +5,8 @@ use crate::{
     rig::{self, Got, Peer, Server, Threads},
 };
 use std::{sync::Arc, time::Duration};
-use yumen_cluster::{
-    cluster::Cluster,
-    node::{Audience, Clients, Next, NodeHandle, Raw, Request, Response, Router, Session, on},
+use yumen_cluster::node::{
+    Audience, Clients, Next, NodeHandle, Raw, Request, Response, Router, Session, on,
 };
 use yumen_core::status::{Code, Status};
 use yumen_proto::{ConnState, NoticeReason, UserId};
@@ -62,14 +61,25 @@ fn routes() -> Router<World> {
 }
 
 /// A gate, a node, and a handle to the node.
-fn server() -> (Server, NodeHandle, World) {
-    let (cluster, world) = (Cluster::in_process(), World::default());
+fn server(threads: Threads) -> (Server, NodeHandle, World) {
+    let ((here, there), world) = (threads.clusters(), World::default());
     let state = world.clone();
     let routes = game::with_events(routes());
-    let node = rig::node(&cluster, "node", routes, move || state.clone()).build().unwrap();
+    let node = rig::node(&there, "node", routes, move || state.clone()).build().unwrap();
     let handle = node.handles()[0].clone();
-    let gate = rig::gate(&cluster).build().unwrap();
-    (Server::start(Threads::Two, gate, node), handle, world)
+    let gate = rig::gate(&here).build().unwrap();
+    (Server::start(threads, gate, node), handle, world)
+}
+
+rig::everywhere! {
+    w01_push_with_disconnect_closes_after_the_message,
+    w11_a_panic_behind_middleware_ends_one_message,
+    w38_channels_and_users_are_stores_of_their_own_and_end_with_the_connection,
+    w44_negative_and_unknown_users_are_answered_and_harm_nobody,
+    w44_connections_that_are_not_there_are_not_found,
+    acknowledged_counts_are_how_many_connections_took_the_message,
+    disconnect_lets_what_was_sent_arrive_and_kick_does_not_wait,
+    a_session_knows_its_address_and_the_gate_tells_everything_about_it,
 }
 
 fn users(count: i64, server: &Server) -> Vec<Peer> {
@@ -81,9 +91,8 @@ fn users(count: i64, server: &Server) -> Vec<Peer> {
     (1..=count).map(login).collect()
 }
 
-#[test]
-fn w01_push_with_disconnect_closes_after_the_message() {
-    let (server, _node, world) = server();
+fn w01_push_with_disconnect_closes_after_the_message(threads: Threads) {
+    let (server, _node, world) = server(threads);
     let mut client = server.client();
     client.send(LAST, 1, "farewell");
     assert_eq!(client.read().text(), "before");
@@ -103,9 +112,8 @@ fn w01_push_with_disconnect_closes_after_the_message() {
     assert_eq!(stats.undeliverable, 2, "what is pushed after the last message is counted");
 }
 
-#[test]
-fn w11_a_panic_behind_middleware_ends_one_message() {
-    let (server, _node, _world) = server();
+fn w11_a_panic_behind_middleware_ends_one_message(threads: Threads) {
+    let (server, _node, _world) = server(threads);
     let mut client = server.client();
     assert_eq!(client.call(BEHIND, "").text(), "");
     assert_eq!(client.call(BEHIND, "xx").code(), Code::INTERNAL, "in the handler");
@@ -115,9 +123,8 @@ fn w11_a_panic_behind_middleware_ends_one_message() {
     server.rig.stop().unwrap();
 }
 
-#[test]
-fn w38_channels_and_users_are_stores_of_their_own_and_end_with_the_connection() {
-    let (server, node, _world) = server();
+fn w38_channels_and_users_are_stores_of_their_own_and_end_with_the_connection(threads: Threads) {
+    let (server, node, _world) = server(threads);
     let mut one = server.client();
     // Names that due keeps in the same map as attributes of the connection.
     let names = ["user", "uid", "conn", "1", "7", "", "房间:1", "a b/c"];
@@ -148,9 +155,8 @@ fn w38_channels_and_users_are_stores_of_their_own_and_end_with_the_connection() 
     }
 }
 
-#[test]
-fn w44_negative_and_unknown_users_are_answered_and_harm_nobody() {
-    let (server, node, _world) = server();
+fn w44_negative_and_unknown_users_are_answered_and_harm_nobody(threads: Threads) {
+    let (server, node, _world) = server(threads);
     let mut clients = users(2, &server);
     for stranger in [-1, 0, i64::MIN, i64::MAX, 77].map(UserId) {
         let news = text("x");
@@ -176,9 +182,8 @@ fn w44_negative_and_unknown_users_are_answered_and_harm_nobody() {
 }
 
 /// Commands for connections that are not there, straight to the gate.
-#[test]
-fn w44_connections_that_are_not_there_are_not_found() {
-    let (server, node, _world) = server();
+fn w44_connections_that_are_not_there_are_not_found(threads: Threads) {
+    let (server, node, _world) = server(threads);
     let mut client = server.client();
     client.call(ECHO, "");
     let gate = rig::block_on(server.gate.sessions(1))[0].gate.clone();
@@ -201,9 +206,8 @@ fn w44_connections_that_are_not_there_are_not_found() {
     assert!(server.stats().undeliverable >= 5);
 }
 
-#[test]
-fn acknowledged_counts_are_how_many_connections_took_the_message() {
-    let (server, node, _world) = server();
+fn acknowledged_counts_are_how_many_connections_took_the_message(threads: Threads) {
+    let (server, node, _world) = server(threads);
     let mut clients = users(5, &server);
     let mut anonymous = server.client();
     for client in &mut clients[..3] {
@@ -237,9 +241,8 @@ fn acknowledged_counts_are_how_many_connections_took_the_message() {
     );
 }
 
-#[test]
-fn disconnect_lets_what_was_sent_arrive_and_kick_does_not_wait() {
-    let (server, node, world) = server();
+fn disconnect_lets_what_was_sent_arrive_and_kick_does_not_wait(threads: Threads) {
+    let (server, node, world) = server(threads);
     let mut clients = users(2, &server);
     let long = "x".repeat(50_000);
     rig::block_on(async {
@@ -265,9 +268,8 @@ fn disconnect_lets_what_was_sent_arrive_and_kick_does_not_wait() {
     assert!(!gone.unwrap(), "the place is released");
 }
 
-#[test]
-fn a_session_knows_its_address_and_the_gate_tells_everything_about_it() {
-    let (server, node, _world) = server();
+fn a_session_knows_its_address_and_the_gate_tells_everything_about_it(threads: Threads) {
+    let (server, node, _world) = server(threads);
     let mut client = users(1, &server).remove(0);
     let addr = client.socket.local_addr().unwrap();
     assert_eq!(client.call(WHERE, "").text(), format!("{addr} true"));

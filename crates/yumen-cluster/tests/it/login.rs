@@ -1,6 +1,7 @@
 //! Who a connection belongs to, and what happens when a user logs in twice (W-40).
 
 use crate::{
+    apart::Stores,
     game::{self, ECHO, HOME, LOGIN, SECRET, STAY, World},
     rig::{self, Got, Peer, Rig},
 };
@@ -24,9 +25,11 @@ enum Where {
     Instances,
     /// On two gates.
     Gates,
+    /// On two gates of two processes, the node in a third.
+    Processes,
 }
 
-const EVERYWHERE: [Where; 3] = [Where::Here, Where::Instances, Where::Gates];
+const EVERYWHERE: [Where; 4] = [Where::Here, Where::Instances, Where::Gates, Where::Processes];
 
 struct Setting {
     _rig: Rig,
@@ -37,20 +40,31 @@ struct Setting {
 
 impl Setting {
     fn new(place: Where, policy: DuplicateLogin) -> Self {
-        let (cluster, world) = (Cluster::in_process(), World::default());
+        let (stores, alone) = (Stores::default(), Cluster::in_process());
+        let is_apart = matches!(place, Where::Processes);
+        let cluster = || if is_apart { stores.process() } else { alone.clone() };
+        let world = World::default();
         let state = world.clone();
         let routes = game::with_events(game::routes());
-        let node = rig::node(&cluster, "node", routes, move || state.clone()).build().unwrap();
+        let node = rig::node(&cluster(), "node", routes, move || state.clone()).build().unwrap();
         let handle = node.handles()[0].clone();
         let build = |gate: GateBuilder| gate.duplicate_login(policy).build().unwrap();
         let gates = match place {
-            Where::Here => vec![build(rig::gate(&cluster))],
-            Where::Instances => vec![build(rig::gate(&cluster).instances(2))],
-            Where::Gates => vec![build(rig::gate(&cluster)), build(rig::gate(&cluster))],
+            Where::Here => vec![build(rig::gate(&cluster()))],
+            Where::Instances => vec![build(rig::gate(&cluster()).instances(2))],
+            Where::Gates | Where::Processes => {
+                vec![build(rig::gate(&cluster())), build(rig::gate(&cluster()))]
+            }
         };
         let handles = gates.iter().map(yumen_cluster::gate::Gate::handle).collect();
-        let app = gates.into_iter().fold(App::default().with(node), App::with);
-        Self { _rig: Rig::start(app), gates: handles, node: handle, world }
+        let rig = if is_apart {
+            let node = Rig::serving(App::default().with(node));
+            let app = |gate| Rig::start(App::default().with(gate));
+            gates.into_iter().map(app).fold(node, |others, gate| gate.beside(others))
+        } else {
+            Rig::start(gates.into_iter().fold(App::default().with(node), App::with))
+        };
+        Self { _rig: rig, gates: handles, node: handle, world }
     }
 
     /// Two clients, on two gates where there are two.

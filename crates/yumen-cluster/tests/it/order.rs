@@ -4,10 +4,7 @@ use crate::{
     game::{self, ECHO, LOGIN, SLOW, World, text},
     rig::{self, Got, Peer, Server, Threads},
 };
-use yumen_cluster::{
-    cluster::Cluster,
-    node::{Audience, Clients, Raw, Router, Session, on},
-};
+use yumen_cluster::node::{Audience, Clients, Raw, Router, Session, on};
 use yumen_core::status::Status;
 use yumen_proto::ConnId;
 
@@ -131,13 +128,13 @@ async fn subscribe(session: Session) -> Result<Raw, Status> {
 }
 
 fn numbered(threads: Threads) {
-    let cluster = Cluster::in_process();
+    let (here, there) = threads.clusters();
     let routes = game::routes()
         .route(SCRIPT, on(script_with_reply))
         .route(SCRIPT + 1, on(run_script))
         .route(SCRIPT + 2, on(subscribe));
-    let node = rig::node(&cluster, "node", routes, World::default).build().unwrap();
-    let server = Server::start(threads, rig::gate(&cluster).build().unwrap(), node);
+    let node = rig::node(&there, "node", routes, World::default).build().unwrap();
+    let server = Server::start(threads, rig::gate(&here).build().unwrap(), node);
     let mut client = server.client();
     assert_eq!(client.call(LOGIN, "1").text(), "welcome");
     assert_eq!(client.call(SCRIPT + 2, "").text(), "in");
@@ -169,6 +166,11 @@ fn w46_a_numbered_stream_through_every_pair_of_ways_keeps_its_order_on_two_threa
     numbered(Threads::Two);
 }
 
+#[test]
+fn w46_a_numbered_stream_through_every_pair_of_ways_keeps_its_order_over_processes() {
+    numbered(Threads::Apart);
+}
+
 const NOTE: i32 = 40;
 const NOTE_SLOWLY: i32 = 41;
 
@@ -191,13 +193,13 @@ async fn note_slowly(
 }
 
 fn noting(threads: Threads) -> (Server, World) {
-    let (cluster, world) = (Cluster::in_process(), World::default());
+    let ((here, there), world) = (threads.clusters(), World::default());
     let state = world.clone();
     let routes: Router<World> =
         game::routes().route(NOTE, on(note)).route(NOTE_SLOWLY, on(note_slowly));
     let routes = game::with_events(routes);
-    let node = rig::node(&cluster, "node", routes, move || state.clone()).build().unwrap();
-    (Server::start(threads, rig::gate(&cluster).build().unwrap(), node), world)
+    let node = rig::node(&there, "node", routes, move || state.clone()).build().unwrap();
+    (Server::start(threads, rig::gate(&here).build().unwrap(), node), world)
 }
 
 fn of_conn(log: &[String], conn: i64) -> Vec<String> {
@@ -207,7 +209,7 @@ fn of_conn(log: &[String], conn: i64) -> Vec<String> {
 
 #[test]
 fn w42_events_come_in_order_with_the_messages_of_their_connection() {
-    for threads in [Threads::One, Threads::Two] {
+    for threads in Threads::ALL {
         let (server, world) = noting(threads);
         let rounds = 50;
         let workers: Vec<_> = (0..4)
@@ -269,7 +271,7 @@ fn w42_events_come_in_order_with_the_messages_of_their_connection() {
 
 #[test]
 fn w42_events_stay_in_order_while_a_handler_waits() {
-    for threads in [Threads::One, Threads::Two] {
+    for threads in Threads::ALL {
         let (server, world) = noting(threads);
         let mut client = server.client();
         client.send(NOTE_SLOWLY, 0, "slow");

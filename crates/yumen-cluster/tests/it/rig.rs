@@ -3,6 +3,7 @@
 //! Clients read with a generous time-out and never sleep. A condition that only the gate knows is
 //! waited for by asking the gate again and again.
 
+use super::apart::Stores;
 use std::{
     future::Future,
     io::{Read, Write},
@@ -16,7 +17,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 use yumen_cluster::{
-    app::{App, AppError},
+    app::{App, AppError, Phase},
     cluster::Cluster,
     gate::{Gate, GateBuilder, GateHandle, GateStats, Tcp},
     node::{Node, NodeBuilder, Router},
@@ -41,6 +42,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct Rig {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), AppError>>>,
+    /// Another process, as it were, that is stopped behind it.
+    beside: Option<Box<Self>>,
 }
 
 impl Rig {
@@ -53,7 +56,21 @@ impl Rig {
             }))
         };
         let thread = std::thread::Builder::new().name("service".to_owned()).spawn(run).unwrap();
-        Self { stop: Some(stop), thread: Some(thread) }
+        Self { stop: Some(stop), thread: Some(thread), beside: None }
+    }
+
+    /// Starts it and waits until everything in it serves.
+    pub(crate) fn serving(app: App) -> Self {
+        let control = app.control();
+        let rig = Self::start(app);
+        until("it serves", || (control.phase() >= Phase::Serving).then_some(()));
+        rig
+    }
+
+    /// With another one that is stopped behind it.
+    pub(crate) fn beside(mut self, other: Self) -> Self {
+        self.beside = Some(Box::new(other));
+        self
     }
 
     /// Tells the app to stop, without waiting.
@@ -76,7 +93,9 @@ impl Rig {
             assert!(began.elapsed() < PATIENCE * 2, "the app does not end");
             std::thread::yield_now();
         }
-        thread.join().expect("the app did not panic")
+        let result = thread.join().expect("the app did not panic");
+        let other = self.beside.take().map_or(Ok(()), |other| other.stop());
+        result.and(other)
     }
 }
 
@@ -84,12 +103,17 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.tell_to_stop();
         self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
+        drop(self.beside.take());
     }
 }
 
+/// Where gates and nodes of several processes listen for each other.
+const LINKS: &str = "127.0.0.1:0";
+
 /// A gate of one listener on a free port. Clients never go idle by themselves.
 pub(crate) fn gate(cluster: &Cluster) -> GateBuilder {
-    Gate::builder(cluster).listen(Tcp::on("127.0.0.1:0")).drain_max(Duration::from_secs(5))
+    let gate = Gate::builder(cluster).listen(Tcp::on("127.0.0.1:0")).link_addr(LINKS);
+    gate.drain_max(Duration::from_secs(5))
 }
 
 /// A node with this name and state.
@@ -100,7 +124,8 @@ pub(crate) fn node<S: 'static>(
     state: impl Fn() -> S + Send + Sync + 'static,
 ) -> NodeBuilder<S> {
     let drain_max = Duration::from_secs(5);
-    Node::builder(cluster, name, move |_| state()).routes(routes).drain_max(drain_max)
+    let node = Node::builder(cluster, name, move |_| state()).routes(routes).link_addr(LINKS);
+    node.drain_max(drain_max)
 }
 
 /// A gate and a node, and how to reach them.
@@ -115,16 +140,64 @@ pub(crate) struct Server {
 pub(crate) enum Threads {
     One,
     Two,
+    /// None, and no process either: they meet over TCP.
+    Apart,
 }
+
+impl Threads {
+    pub(crate) const ALL: [Self; 3] = [Self::One, Self::Two, Self::Apart];
+
+    /// The cluster as the gate sees it, and as the node does.
+    pub(crate) fn clusters(self) -> (Cluster, Cluster) {
+        match self {
+            Self::One | Self::Two => {
+                let both = Cluster::in_process();
+                (both.clone(), both)
+            }
+            Self::Apart => {
+                let stores = Stores::default();
+                (stores.process(), stores.process())
+            }
+        }
+    }
+}
+
+/// Makes tests of functions that take [`Threads`]: within one process, and over two.
+macro_rules! everywhere {
+    ($($name:ident),* $(,)?) => {
+        mod in_one_process {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name($crate::rig::Threads::Two);
+                }
+            )*
+        }
+
+        mod over_processes {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name($crate::rig::Threads::Apart);
+                }
+            )*
+        }
+    };
+}
+pub(crate) use everywhere;
 
 impl Server {
     pub(crate) fn start(threads: Threads, gate: Gate, node: Node) -> Self {
         let (addr, handle) = (gate.addresses()[0], gate.handle());
-        let app = match threads {
-            Threads::One => App::default().pairs(gate, node),
-            Threads::Two => App::default().with(gate).with(node),
+        let rig = match threads {
+            Threads::One => Rig::start(App::default().pairs(gate, node)),
+            Threads::Two => Rig::start(App::default().with(gate).with(node)),
+            Threads::Apart => {
+                let node = Rig::serving(App::default().with(node));
+                Rig::start(App::default().with(gate)).beside(node)
+            }
         };
-        Self { addr, gate: handle, rig: Rig::start(app) }
+        Self { addr, gate: handle, rig }
     }
 
     /// One gate and one node with these routes, on a thread each.

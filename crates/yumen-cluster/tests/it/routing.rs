@@ -1,6 +1,7 @@
 //! Which node gets a message, and what becomes of one that none may get.
 
 use crate::{
+    apart::Stores,
     game::{self, ANY, ECHO, HOME, INTERNAL, LEAVE, LOGIN, SECRET, STAY, World},
     rig::{self, Got, Peer, Rig, Server, Threads},
 };
@@ -33,6 +34,17 @@ fn several(gate: GateBuilder, nodes: impl IntoIterator<Item = Node>) -> Server {
     let (addr, handle) = (gate.addresses()[0], gate.handle());
     let app = nodes.into_iter().fold(App::default(), App::with).with(gate);
     Server { addr, gate: handle, rig: Rig::start(app) }
+}
+
+/// The same, each in a process of its own.
+fn apart(gate: GateBuilder, nodes: impl IntoIterator<Item = Node>) -> Server {
+    let gate = gate.build().unwrap();
+    let (addr, handle) = (gate.addresses()[0], gate.handle());
+    let rigs = nodes.into_iter().map(|node| Rig::serving(App::default().with(node)));
+    let rigs: Vec<_> = rigs.collect();
+    let rig = Rig::start(App::default().with(gate));
+    let rig = rigs.into_iter().fold(rig, |all, one| one.beside(all));
+    Server { addr, gate: handle, rig }
 }
 
 #[test]
@@ -97,7 +109,18 @@ fn a_sticky_route_follows_the_user_to_its_node_and_moves_with_it() {
     let cluster = Cluster::in_process();
     let nodes = [node(&cluster, "room", "room-a", 1), node(&cluster, "room", "room-b", 1)];
     let gate = rig::gate(&cluster).dispatch(Dispatch::RoundRobin);
-    let server = several(gate, nodes);
+    sticky(&several(gate, nodes));
+}
+
+#[test]
+fn a_sticky_route_follows_the_user_to_its_node_over_processes() {
+    let stores = Stores::default();
+    let nodes = ["room-a", "room-b"].map(|id| node(&stores.process(), "room", id, 1));
+    let gate = rig::gate(&stores.process()).dispatch(Dispatch::RoundRobin);
+    sticky(&apart(gate, nodes));
+}
+
+fn sticky(server: &Server) {
     let mut client = server.client();
     assert_eq!(client.call(LOGIN, "7").text(), "welcome");
     let mut last = None;
@@ -217,12 +240,22 @@ fn busy_nodes_get_messages_only_when_none_is_in_work() {
 fn messages_for_a_node_that_is_gone_are_answered_unavailable() {
     let cluster = Cluster::in_process();
     let rest = node(&cluster, "rest", "rest", 1);
-    let server = several(rig::gate(&cluster), [rest]);
+    gone(&several(rig::gate(&cluster), [rest]), &cluster);
+}
+
+#[test]
+fn messages_for_a_process_that_is_gone_are_answered_unavailable() {
+    let stores = Stores::default();
+    let rest = node(&stores.process(), "rest", "rest", 1);
+    gone(&apart(rig::gate(&stores.process()), [rest]), &stores.process());
+}
+
+fn gone(server: &Server, cluster: &Cluster) {
     async fn gone(clients: Clients) -> Raw {
         game::text(clients.node_id().to_string())
     }
     let routes = Router::<World>::new().route(100, on(gone)).route(101, on(gone).sticky());
-    let node = rig::node(&cluster, "short", routes, World::default).build().unwrap();
+    let node = rig::node(cluster, "short", routes, World::default).build().unwrap();
     let short = Rig::start(App::default().with(node));
     let mut client = server.client();
     // Until the gate knows the node.

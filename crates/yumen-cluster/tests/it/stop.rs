@@ -22,8 +22,8 @@ use yumen_proto::NoticeReason;
 
 #[test]
 fn w36_panicking_hooks_end_neither_the_start_nor_the_stop() {
-    for threads in [Threads::One, Threads::Two] {
-        let (cluster, world) = (Cluster::in_process(), World::default());
+    for threads in Threads::ALL {
+        let ((here, there), world) = (threads.clusters(), World::default());
         let state = world.clone();
         async fn panics(_: State<World>, _: Clients) {
             panic!("on purpose");
@@ -35,7 +35,7 @@ fn w36_panicking_hooks_end_neither_the_start_nor_the_stop() {
         async fn counts(State(world): State<World>, _: Clients) {
             world.started.bump();
         }
-        let node = rig::node(&cluster, "node", game::routes(), move || state.clone())
+        let node = rig::node(&there, "node", game::routes(), move || state.clone())
             .on_start(panics)
             .on_start(panics_later)
             .on_start(counts)
@@ -44,7 +44,7 @@ fn w36_panicking_hooks_end_neither_the_start_nor_the_stop() {
             .on_stop(counts)
             .build()
             .unwrap();
-        let server = Server::start(threads, rig::gate(&cluster).build().unwrap(), node);
+        let server = Server::start(threads, rig::gate(&here).build().unwrap(), node);
         assert_eq!(server.client().call(ECHO, "x").text(), "x");
         assert_eq!(world.started.get(), 1);
         server.rig.stop().unwrap();
@@ -54,11 +54,11 @@ fn w36_panicking_hooks_end_neither_the_start_nor_the_stop() {
 
 #[test]
 fn a_stop_answers_what_is_in_flight_and_then_says_goodbye() {
-    for threads in [Threads::One, Threads::Two] {
-        let (cluster, world) = (Cluster::in_process(), World::default());
+    for threads in Threads::ALL {
+        let ((here, there), world) = (threads.clusters(), World::default());
         let state = world.clone();
-        let node = rig::node(&cluster, "node", game::routes(), move || state.clone());
-        let gate = rig::gate(&cluster).build().unwrap();
+        let node = rig::node(&there, "node", game::routes(), move || state.clone());
+        let gate = rig::gate(&here).build().unwrap();
         let mut server = Server::start(threads, gate, node.build().unwrap());
         let (mut client, mut idle) = (server.client(), server.client());
         let mut due = Peer::due(server.addr);
@@ -90,7 +90,7 @@ fn a_stop_answers_what_is_in_flight_and_then_says_goodbye() {
         }
         assert_eq!(due.read(), Got::End, "a due client only sees the end");
         server.rig.wait().unwrap();
-        let left = |kind| rig::block_on(cluster.registry().watch(kind)).unwrap().current().len();
+        let left = |kind| rig::block_on(here.registry().watch(kind)).unwrap().current().len();
         assert_eq!((left(Kind::Gate), left(Kind::Node)), (0, 0));
         assert!(std::net::TcpStream::connect(server.addr).is_err(), "nobody listens any more");
     }
@@ -99,12 +99,12 @@ fn a_stop_answers_what_is_in_flight_and_then_says_goodbye() {
 #[test]
 fn w41_a_stop_under_churn_ends_in_time_and_without_an_error() {
     for round in 0..6 {
-        let (cluster, world) = (Cluster::in_process(), World::default());
+        let threads = Threads::ALL[usize::from(round / 2)];
+        let ((here, there), world) = (threads.clusters(), World::default());
         let state = world.clone();
         let routes = game::with_events(game::routes());
-        let node = rig::node(&cluster, "node", routes, move || state.clone()).build().unwrap();
-        let gate = rig::gate(&cluster).instances(1 + round % 2).build().unwrap();
-        let threads = [Threads::One, Threads::Two][usize::from(round / 2 % 2)];
+        let node = rig::node(&there, "node", routes, move || state.clone()).build().unwrap();
+        let gate = rig::gate(&here).instances(1 + round % 2).build().unwrap();
         let server = Server::start(threads, gate, node);
         let over = Arc::new(AtomicBool::new(false));
         let churn: Vec<_> = (0..4)

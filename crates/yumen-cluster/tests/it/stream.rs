@@ -9,14 +9,14 @@ use std::{
     io::Write,
     time::{Duration, Instant},
 };
-use yumen_cluster::{cluster::Cluster, gate::GateBuilder};
+use yumen_cluster::gate::GateBuilder;
 use yumen_core::status::Code;
 use yumen_proto::{ConnState, Heartbeat, NoticeReason, packet::Layout};
 
 fn server(threads: Threads, gate: impl FnOnce(GateBuilder) -> GateBuilder) -> Server {
-    let cluster = Cluster::in_process();
-    let node = rig::node(&cluster, "node", game::routes(), World::default).build().unwrap();
-    Server::start(threads, gate(rig::gate(&cluster)).build().unwrap(), node)
+    let (here, there) = threads.clusters();
+    let node = rig::node(&there, "node", game::routes(), World::default).build().unwrap();
+    Server::start(threads, gate(rig::gate(&here)).build().unwrap(), node)
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn bytes_that_dribble_in_one_by_one_are_one_message() {
 fn a_pipeline_of_any_sizes_comes_back_whole_and_in_order() {
     let seed = RandomState::new().hash_one("sizes");
     println!("seed {seed}");
-    for threads in [Threads::One, Threads::Two] {
+    for threads in Threads::ALL {
         let server = server(threads, |gate| gate);
         let mut dice = seed;
         let mut size = || {
