@@ -146,6 +146,11 @@ impl Far {
         self.driver.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn writes(&self) -> u64 {
+        self.driver.stats.writes.get()
+    }
+
     /// Frames that did not parse.
     pub(crate) fn skipped(&self) -> u64 {
         self.driver.stats.skipped.get()

@@ -153,14 +153,13 @@ impl Due {
         Ok(())
     }
 
-    /// What was queued is on its way.
+    /// What was queued is on its way: it is written at the driver's next turn.
     pub(crate) fn flush(self: &Rc<Self>) {
         let waits = self.lines.iter().any(|line| !line.queue.borrow().is_empty());
         if waits && !self.is_dialled() && !self.over.get() {
             self.far.dial_due(self);
         }
         self.lines.iter().for_each(|line| line.pump(&self.far));
-        self.far.driver.flush();
     }
 
     fn has_room(&self) -> bool {

@@ -276,13 +276,14 @@ impl Pair {
         self.room.get()
     }
 
-    /// What was queued is on its way.
+    /// What was queued is on its way: it is written at the driver's next turn, with what others queue
+    /// until then. A write for each of a thousand clients that say something at once would cost more
+    /// than all the rest.
     pub(crate) fn flush(self: &Rc<Self>) {
         if self.stage() == Stage::Dormant && !self.is_empty() {
             self.far.dial(self);
         }
         self.pump();
-        self.far.driver.flush();
     }
 
     /// Hands what is queued to the connections, as far as there is room.

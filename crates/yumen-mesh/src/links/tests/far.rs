@@ -289,3 +289,24 @@ fn what_was_said_in_a_life_is_not_sent_in_the_next() {
         });
     }
 }
+
+#[test]
+fn what_is_flushed_piece_by_piece_in_one_turn_leaves_with_one_write() {
+    world(1, async |world| {
+        let a = world.open(Plan::new("a")).await;
+        let b = world.open(Plan::new("b")).await;
+        let to_b = a.link(&b);
+        a.push(to_b, 0, 5).unwrap();
+        a.links.flush();
+        world.settle().await;
+        let writes = || a.links.far().unwrap().writes();
+        let before = writes();
+        for n in 1..=500 {
+            a.push(to_b, n, 50).unwrap();
+            a.links.flush();
+        }
+        world.settle().await;
+        assert!(b.seen.borrow().iter().copied().eq(0..=500));
+        assert_eq!(writes() - before, 1);
+    });
+}
