@@ -11,5 +11,10 @@
 )]
 
 mod clients;
+mod foreign;
+mod foreign_gate;
+mod foreign_node;
 mod one_process;
+mod ours;
 mod recording;
+mod redis;

@@ -120,3 +120,69 @@ fn the_comparison_sees_a_wrong_answer() {
     assert!(!says_the_same(&gate, &serde_json::json!({"gate": "failed"})));
     assert!(!says_the_same(&gate, &serde_json::json!({"node": "<nil>"})));
 }
+
+/// The recorded record of an instance, which listens at `addr` now.
+pub(crate) fn record(id: &str, addr: std::net::SocketAddr) -> Value {
+    let mut record = recorded_record(id);
+    record["endpoint"] = format!("drpc://{addr}?is_secure=false").into();
+    record
+}
+
+fn recorded_record(id: &str) -> Value {
+    let all: Value = serde_json::from_str(RECORD).unwrap();
+    let all = all["etcd"].as_array().unwrap().clone();
+    all.iter().map(|put| put["value"].clone()).find(|value| value["id"] == id).unwrap()
+}
+
+/// Our record is the recorded one but for its address and what stands under `metadata`.
+pub(crate) fn assert_same_record(id: &str, mut ours: Value) {
+    let mut recorded = recorded_record(id);
+    for record in [&mut recorded, &mut ours] {
+        let record = record.as_object_mut().unwrap();
+        record.remove("endpoint").unwrap();
+        record.remove("metadata");
+        for (key, by) in [("routes", "i"), ("events", "")] {
+            if let Some(list) = record.get_mut(key).and_then(Value::as_array_mut) {
+                list.sort_by_key(|one| one.get(by).unwrap_or(one).as_i64());
+            }
+        }
+    }
+    assert_eq!(recorded, ours);
+}
+
+/// The words with which an instance introduced itself.
+pub(crate) fn handshake(id: &str) -> Vec<u8> {
+    frames(&format!("{id} dials")).swap_remove(0).bytes
+}
+
+/// What a gate or a node wrote to Redis is what was recorded: its keys, and what it told others. Scripts
+/// are compared by what they do.
+pub(crate) fn assert_same_writes(kind: &str, written: &[Vec<String>]) {
+    let all: Value = serde_json::from_str(RECORD).unwrap();
+    let words = |line: &Value| -> Vec<String> {
+        line.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let recorded: Vec<_> = all["redis"].as_array().unwrap().iter().map(words).collect();
+    let mine = |line: &[String]| {
+        line[1].ends_with(&format!(":{kind}"))
+            || line[1] == format!("due:locate:cluster:{kind}:event")
+    };
+    let keys = ["set", "hset", "publish"];
+    let said = |lines: &[Vec<String>]| -> Vec<Vec<String>> {
+        let own = lines.iter().filter(|line| keys.contains(&line[0].as_str()) && mine(line));
+        // What comes behind the value is how it is written.
+        own.map(|line| {
+            let mut line = line.clone();
+            line.truncate(if line[0] == "hset" { 4 } else { 3 });
+            line
+        })
+        .collect()
+    };
+    assert_eq!(said(&recorded), said(written));
+    let removed = |line: &&Vec<String>| ["del", "hdel"].contains(&line[0].as_str()) && mine(line);
+    let removals = recorded
+        .iter()
+        .filter(|line| line[0] == "publish" && mine(line))
+        .filter(|line| line[2].contains(r#""type":3"#) || line[2].contains(r#""type":4"#));
+    assert_eq!(written.iter().filter(removed).count(), removals.count(), "{written:?}");
+}
