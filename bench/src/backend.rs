@@ -287,11 +287,11 @@ pub(crate) fn become_leashed(parent: u32, program: &OsString, arguments: &[OsStr
 /// one instead of alone.
 ///
 /// # Errors
-/// Everything that is wrong with `registry.etcd.*` and `locate.redis.*`.
+/// Everything that is wrong with `registry.etcd.*`, `locate.redis.*` and `yumen.locator.*`.
 pub fn cluster(settings: &Settings) -> io::Result<Cluster> {
     let wrong = |problems: Vec<String>| io::Error::other(problems.join("\n"));
     let registry = EtcdRegistry::new(&settings.registry.etcd).map_err(wrong)?;
-    let locator = RedisLocator::new(&settings.locate.redis).map_err(wrong)?;
+    let locator = RedisLocator::from_settings(settings).map_err(wrong)?;
     Ok(Cluster::new(registry, locator))
 }
 

@@ -277,6 +277,10 @@ impl<L: Locator + ?Sized> Locator for Arc<L> {
     fn health(&self) -> Health {
         (**self).health()
     }
+
+    fn load(&self) -> Option<Load> {
+        (**self).load()
+    }
 }
 
 /// Why a locator did not do it.

@@ -66,7 +66,7 @@ use yumen_core::{
     },
 };
 use yumen_proto::{Epoch, InstanceId, UserId};
-use yumen_settings::keys::stores::LocateRedisSettings;
+use yumen_settings::{Settings, keys::stores::LocateRedisSettings};
 
 /// How long a renewal holds.
 const RENEWAL: Duration = RENEW_INTERVAL.saturating_mul(3);
@@ -113,6 +113,12 @@ pub struct RedisStats {
     pub due_events: u64,
     /// Messages on the channels that nobody could read.
     pub unreadable: u64,
+}
+
+/// Problems under the names of due's keys; those of limits cannot come from a file that was read.
+fn with_keys(built: Result<RedisLocator, Vec<String>>) -> Result<RedisLocator, Vec<String>> {
+    let named = |problem: &String| format!("etc.locate.redis.{problem}");
+    built.map_err(|problems| problems.iter().map(named).collect())
 }
 
 /// What calls and tasks share.
@@ -192,15 +198,22 @@ impl Drop for Tasks {
 }
 
 impl RedisLocator {
-    /// The locator that due's section `locate.redis` describes. Nothing is sent before its first call.
+    /// The locator that due's section `locate.redis` and our `yumen.locator` describe. Nothing is sent
+    /// before its first call.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its key.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Vec<String>> {
+        let builder = RedisLocatorBuilder::from_settings(&settings.locate.redis);
+        with_keys(builder.limits(&settings.yumen.locator).build())
+    }
+
+    /// As [`RedisLocator::from_settings`], with the default limits.
     ///
     /// # Errors
     /// All that is wrong, each with its key.
     pub fn new(settings: &LocateRedisSettings) -> Result<Self, Vec<String>> {
-        RedisLocatorBuilder::from_settings(settings).build().map_err(|problems| {
-            let named = problems.iter().map(|problem| format!("etc.locate.redis.{problem}"));
-            named.collect()
-        })
+        with_keys(RedisLocatorBuilder::from_settings(settings).build())
     }
 
     /// Describes a locator from code.

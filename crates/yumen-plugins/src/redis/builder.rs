@@ -10,7 +10,7 @@ use redis::{
     RedisConnectionInfo, io::tcp::TcpSettings,
 };
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
-use yumen_settings::keys::stores::LocateRedisSettings;
+use yumen_settings::keys::{stores::LocateRedisSettings, yumen::YumenLocatorSettings};
 
 const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
@@ -60,8 +60,8 @@ impl Default for RedisLocatorBuilder {
 }
 
 impl RedisLocatorBuilder {
-    /// What due's section `locate.redis` says.
-    pub(super) fn from_settings(settings: &LocateRedisSettings) -> Self {
+    /// What due's section `locate.redis` says; what code sets after it comes before the file.
+    pub fn from_settings(settings: &LocateRedisSettings) -> Self {
         let retries_max = u32::try_from(settings.max_retries.max(0)).unwrap_or(u32::MAX);
         let mut this = Self::default()
             .prefix(settings.prefix.clone())
@@ -70,6 +70,14 @@ impl RedisLocatorBuilder {
             .retries_max(retries_max);
         this.addrs.clone_from(&settings.addrs);
         this
+    }
+
+    /// The times and limits that the section `yumen.locator` says.
+    pub fn limits(self, settings: &YumenLocatorSettings) -> Self {
+        self.command_max(settings.timeout)
+            .connect_max(settings.dial_timeout)
+            .ping_every(settings.ping_interval)
+            .in_flight_max(usize::try_from(settings.commands_max).unwrap_or(usize::MAX))
     }
 
     /// Where the server is, as `host:port`. Default: `127.0.0.1:6379`.

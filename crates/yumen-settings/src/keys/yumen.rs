@@ -26,6 +26,8 @@ section! {
         node: YumenNodeSettings;
         /// The registry, whichever it is: `yumen.registry.*`.
         registry: YumenRegistrySettings;
+        /// The locator, where it is a server: `yumen.locator.*`.
+        locator: YumenLocatorSettings;
         /// Log lines: `yumen.log.*`.
         log: YumenLogSettings;
     }
@@ -83,6 +85,24 @@ section! {
         /// Directory where the last set of instances is kept, so that a process can start while the
         /// registry is away. Empty: nothing is kept.
         cache_dir "cacheDir": String = "", Start;
+    }
+}
+
+/// Bounds of a wait, in nanoseconds: 10 ms and 60 s.
+const MOMENT: i64 = 10_000_000;
+const MINUTE: i64 = 60_000_000_000;
+
+section! {
+    /// The locator, where it is a server: `yumen.locator.*`.
+    YumenLocatorSettings "etc.yumen.locator" {
+        /// Longest wait for an answer.
+        timeout "timeout": Duration = "3s", Start => range(MOMENT, MINUTE);
+        /// Longest wait for a connection.
+        dial_timeout "dialTimeout": Duration = "3s", Start => range(MOMENT, MINUTE);
+        /// After so long without a message a connection is asked whether it lives.
+        ping_interval "pingInterval": Duration = "3s", Start => range(MOMENT, MINUTE);
+        /// Most commands under way at once; more wait for their turn.
+        commands_max "commandsMax": u32 = 1024, Start => range(1, 65_536);
     }
 }
 

@@ -5,9 +5,9 @@ use yumen_core::{
     health::Health,
     locator::{Locator, LocatorError, Role},
 };
-use yumen_plugins::redis::RedisLocator;
+use yumen_plugins::redis::{RedisLocator, RedisLocatorBuilder};
 use yumen_proto::UserId;
-use yumen_settings::keys::stores::LocateRedisSettings;
+use yumen_settings::{Settings, keys::stores::LocateRedisSettings};
 
 #[test]
 fn dues_defaults_describe_a_locator_and_none_is_reached() {
@@ -31,6 +31,26 @@ fn everything_that_is_wrong_is_told_with_its_key() {
         assert_eq!(count, 1, "{key} in {problems:#?}");
     }
     assert_eq!(problems.len(), 4);
+}
+
+#[test]
+fn times_and_limits_come_from_the_file() {
+    let mut settings = Settings::default();
+    let limits = &mut settings.yumen.locator;
+    limits.timeout = Duration::from_millis(1_234);
+    limits.dial_timeout = Duration::from_millis(2_345);
+    limits.ping_interval = Duration::from_millis(3_456);
+    limits.commands_max = 77;
+    settings.locate.redis.max_retries = 8;
+    let builder = RedisLocatorBuilder::from_settings(&settings.locate.redis);
+    let builder = builder.limits(&settings.yumen.locator);
+    let text = format!("{builder:?}");
+    for word in ["1.234s", "2.345s", "3.456s", "77", "retries_max: 8"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    assert_eq!(builder.build().unwrap().stats().in_flight_max, 77);
+    let same = RedisLocator::from_settings(&settings).unwrap();
+    assert_eq!(same.stats().in_flight_max, 77);
 }
 
 #[test]
