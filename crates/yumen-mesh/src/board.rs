@@ -19,27 +19,54 @@ use yumen_proto::{id::InstanceId, link::Kind};
 /// Peers that may wait at an instance's door: more than a process has instances.
 const DOOR_LEN: usize = 1024;
 
+/// A defence of links that is left out, so that the simulator can prove that it would notice. Nothing but a
+/// test can ask for it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nothing is left out.
+    #[default]
+    None,
+    /// Links of a life that is over are not cut, and its handshakes not refused.
+    NoFence,
+    /// What a peer says of its life at a handshake is not compared.
+    AnyLife,
+}
+
 /// The instances on one thread.
 #[derive(Default)]
-pub struct Neighbours(RefCell<BTreeMap<InstanceId, Weak<Links>>>);
+pub struct Neighbours {
+    links: RefCell<BTreeMap<InstanceId, Weak<Links>>>,
+    flaw: Flaw,
+}
 
 impl std::fmt::Debug for Neighbours {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.borrow().keys()).finish()
+        f.debug_set().entries(self.links.borrow().keys()).finish()
     }
 }
 
 impl Neighbours {
+    /// Nobody yet, and links with a flaw.
+    #[doc(hidden)]
+    pub fn flawed(flaw: Flaw) -> Self {
+        Self { flaw, ..Self::default() }
+    }
+
+    pub(crate) fn has_flaw(&self, flaw: Flaw) -> bool {
+        self.flaw == flaw
+    }
+
     pub(crate) fn enter(&self, id: &InstanceId, links: &Rc<Links>) {
-        self.0.borrow_mut().insert(id.clone(), Rc::downgrade(links));
+        self.links.borrow_mut().insert(id.clone(), Rc::downgrade(links));
     }
 
     pub(crate) fn leave(&self, id: &InstanceId) {
-        self.0.borrow_mut().remove(id);
+        self.links.borrow_mut().remove(id);
     }
 
     pub(crate) fn find(&self, id: &InstanceId) -> Option<Rc<Links>> {
-        self.0.borrow().get(id).and_then(Weak::upgrade)
+        self.links.borrow().get(id).and_then(Weak::upgrade)
     }
 
     /// Whether `id` lives on this thread.

@@ -27,6 +27,8 @@ mod links;
 mod near;
 mod outside;
 
+#[doc(hidden)]
+pub use board::Flaw;
 pub use board::{Neighbours, Switchboard};
 pub use far::stats::{FarCounts, Reasons};
 pub use links::{CallError, LANE_MAX, LinkId, Links, Load, Receive, Unsent};

@@ -7,7 +7,13 @@ use crate::{
     stores::{HostStores, Stores},
     trace::{Trace, note},
 };
-use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    rc::Rc,
+    time::Duration,
+};
 use yumen_cluster::{
     app::Part,
     client,
@@ -19,6 +25,7 @@ use yumen_core::{
     locator::Incarnation,
     watch::{Watch, WatchSender},
 };
+use yumen_mesh::{Flaw, Neighbours};
 use yumen_net::{
     env::{Dice, Env},
     spawn::Spawn,
@@ -52,6 +59,7 @@ pub struct Sim {
     net: Network,
     stores: Stores,
     world: Spawn,
+    flaw: Cell<Flaw>,
     hosts: RefCell<BTreeMap<String, Host>>,
 }
 
@@ -100,7 +108,8 @@ impl Sim {
         let stores = Stores::new(dice.roll(), &trace);
         let (world, running) = (Spawn::default(), stores.clone());
         world.local(async move { running.run().await });
-        Self { seed, trace, dice, net, stores, world, hosts: RefCell::default() }
+        let (flaw, hosts) = (Cell::default(), RefCell::default());
+        Self { seed, trace, dice, net, stores, world, flaw, hosts }
     }
 
     /// The network between the hosts.
@@ -121,6 +130,12 @@ impl Sim {
     /// The dice of the run, for the test's own choices.
     pub fn dice(&self) -> &Dice {
         &self.dice
+    }
+
+    /// Leaves a defence of the links out, in every process that is started from now on.
+    #[doc(hidden)]
+    pub fn set_flaw(&self, flaw: Flaw) {
+        self.flaw.set(flaw);
     }
 
     /// Starts a component on a host of its own, and waits for nothing. `make` is called again whenever
@@ -151,7 +166,8 @@ impl Sim {
         let start = |member| {
             let lives = lives.take().unwrap_or_else(|| WatchSender::new(Incarnation::default()));
             let env = Env { spawn: Spawn::default(), ..env.clone() };
-            Hosted::start(&cluster, member, &env, lives)
+            let neighbours = Rc::new(Neighbours::flawed(self.flaw.get()));
+            Hosted::start(&cluster, member, (&env, neighbours), lives)
         };
         let hosted = parts.into_iter().map(start).collect();
         if let Some(known) = self.hosts.borrow_mut().get_mut(host) {

@@ -22,6 +22,7 @@ use yumen_cluster::{
     app::Part,
     gate::{Gate, Tcp},
 };
+use yumen_mesh::Flaw;
 use yumen_net::{env::Dice, spawn::Spawn};
 
 /// Players must be served again so long after the last fault, at the latest.
@@ -37,6 +38,8 @@ pub struct Options {
     pub is_kept: bool,
     /// Whether nothing fails.
     pub is_calm: bool,
+    /// A defence of the links that is left out, to see that this is noticed.
+    pub flaw: Flaw,
 }
 
 /// What came of a run.
@@ -51,7 +54,7 @@ pub struct Outcome {
     pub wrong: Vec<String>,
     /// What failed when, for a reader.
     pub plan: Vec<String>,
-    /// Steps that clients saw answered.
+    /// How much clients were pushed.
     pub steps: usize,
     /// How long it took until every player was served again after the last fault, in virtual time.
     pub served_in: Duration,
@@ -64,7 +67,10 @@ pub struct Outcome {
 /// # Panics
 /// If no runtime can be made.
 pub fn run(seed: u64, options: Options) -> Outcome {
-    Sim::run(seed, options.is_kept, async |sim| Run::new(sim, seed, options).play().await)
+    Sim::run(seed, options.is_kept, async |sim| {
+        sim.set_flaw(options.flaw);
+        Run::new(sim, seed, options).play().await
+    })
 }
 
 struct Run {

@@ -144,6 +144,7 @@ struct Host {
     cut_locator: AtomicBool,
     gates: WatchSender<Snapshot>,
     nodes: WatchSender<Snapshot>,
+    others: WatchSender<Snapshot>,
     moves: MovesSender,
     due: Mutex<Due>,
 }
@@ -173,7 +174,11 @@ impl Host {
     }
 
     fn snapshots(&self, kind: Kind) -> &WatchSender<Snapshot> {
-        if kind == Kind::Gate { &self.gates } else { &self.nodes }
+        match kind {
+            Kind::Gate => &self.gates,
+            Kind::Node => &self.nodes,
+            Kind::Mesh | Kind::Master => &self.others,
+        }
     }
 }
 
@@ -233,6 +238,7 @@ impl Stores {
             cut_locator: flag(),
             gates: empty(),
             nodes: empty(),
+            others: empty(),
             moves: MovesSender::bounded(4096),
             due: Mutex::default(),
         });
@@ -442,7 +448,7 @@ impl fmt::Debug for HostStores {
 impl HostStores {
     /// A cluster of a process of its own, on these stores.
     pub fn cluster(&self) -> Cluster {
-        Cluster::new(self.clone(), self.clone())
+        Cluster::new(self.clone(), self.clone()).secret("of every simulated cluster")
     }
 
     /// Which process of its host this is, from 1.

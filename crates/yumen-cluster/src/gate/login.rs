@@ -258,7 +258,9 @@ impl Hall {
                         self.moved_node(user, group, Bound::Unknown);
                     }
                 }
-                Moved::Closed { instance, .. } => {
+                Moved::Closed { instance, incarnation } => {
+                    // Whatever it still does in that life has no effect here.
+                    self.links.fence(&instance, incarnation);
                     self.upheavals.set(self.upheavals.get().wrapping_add(1));
                     self.forget_nodes(Some(&instance));
                 }

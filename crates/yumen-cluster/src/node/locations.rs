@@ -100,10 +100,13 @@ impl Locations {
         Ok(released)
     }
 
-    /// Follows the moves for ever.
-    pub(crate) async fn follow(&self) {
+    /// Follows the moves for ever; each life that is over is told to `fence` too.
+    pub(crate) async fn follow(&self, fence: impl Fn(&InstanceId, Incarnation)) {
         let mut moves = self.locator.watch();
         while let Some(moved) = moves.next().await {
+            if let Moved::Closed { instance, incarnation } = &moved {
+                fence(instance, *incarnation);
+            }
             self.on_move(moved);
         }
     }

@@ -204,7 +204,10 @@ async fn serve<S: 'static>(
     env.spawn.local(link::follow(Rc::clone(links), Kind::Gate, gates));
     env.spawn.local(link::follow(Rc::clone(links), Kind::Node, nodes));
     let locations = Rc::clone(&instance.hub.locations);
-    env.spawn.local(async move { locations.follow().await });
+    let fenced = Rc::clone(links);
+    env.spawn.local(async move {
+        locations.follow(|instance, life| fenced.fence(instance, life)).await;
+    });
     env.spawn.local(inbox.serve(Rc::clone(&instance.hub)));
     let (this, follow, report) = (Rc::clone(&instance), stop.clone(), Arc::clone(&progress));
     env.spawn.local(async move { this.report(follow, &report).await });

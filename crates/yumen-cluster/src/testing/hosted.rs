@@ -46,11 +46,11 @@ pub struct Hosted {
 }
 
 impl Hosted {
-    /// Starts it and waits for nothing. Its lives will be sent to `lives`.
+    /// Starts it beside its neighbours and waits for nothing. Its lives will be sent to `lives`.
     pub fn start(
         cluster: &Cluster,
         member: Member,
-        env: &Env,
+        (env, neighbours): (&Env, Rc<Neighbours>),
         lives: WatchSender<Incarnation>,
     ) -> Self {
         let lives = Arc::new(lives);
@@ -66,6 +66,7 @@ impl Hosted {
         let run = Run {
             cluster: cluster.clone(),
             env: env.clone(),
+            neighbours,
             runner: hosted.runner.clone(),
             stop: hosted.stop.watch(),
             lives,
@@ -117,6 +118,7 @@ impl Hosted {
 struct Run {
     cluster: Cluster,
     env: Env,
+    neighbours: Rc<Neighbours>,
     runner: Spawn,
     stop: Watch<Stop>,
     lives: Arc<WatchSender<Incarnation>>,
@@ -157,8 +159,7 @@ impl Run {
                 presence::keep(joining, record, ()).await;
             }
         });
-        let neighbours = Rc::<Neighbours>::default();
-        let result = launch(self.env, neighbours, ties).await;
+        let result = launch(self.env, self.neighbours, ties).await;
         renewing.abort();
         join.abort();
         let mut life = self.lives.watch();

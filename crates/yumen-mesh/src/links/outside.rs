@@ -2,6 +2,7 @@
 
 use super::{Answer, CallError, Carrier, Known, LinkId, Links, Unsent};
 use crate::{
+    board::Flaw,
     far::{Far, directory::Directory, due::Due, pair::Pair},
     outside::{Outside, Tuning},
 };
@@ -40,6 +41,9 @@ impl Links {
     /// That life of an instance is over, and every earlier one: its links are cut, and its handshakes
     /// refused. An instance of this process lives as long as the process, and is not cut off.
     pub fn fence(&self, instance: &InstanceId, life: Incarnation) {
+        if self.has_flaw(Flaw::NoFence) {
+            return;
+        }
         let mut fences = self.fences.borrow_mut();
         let over = fences.entry(instance.clone()).or_default();
         *over = life.max(*over);
@@ -61,9 +65,17 @@ impl Links {
         }
     }
 
+    /// Whether a test has left this defence out.
+    pub(crate) fn has_flaw(&self, flaw: Flaw) -> bool {
+        self.neighbours.has_flaw(flaw)
+    }
+
     /// Whether that life of an instance is known to be over.
     pub(crate) fn is_over(&self, instance: &InstanceId, life: u64) -> bool {
-        life != 0 && self.fences.borrow().get(instance).is_some_and(|over| over.0 >= life)
+        let compares = !self.has_flaw(Flaw::AnyLife);
+        compares
+            && life != 0
+            && self.fences.borrow().get(instance).is_some_and(|over| over.0 >= life)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

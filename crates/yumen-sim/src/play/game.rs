@@ -95,7 +95,7 @@ pub(crate) fn node(boot: &Boot, stores: &Stores, trace: &Trace, effects: &Effect
         .route(ECHO, on(echo));
     let node = Node::builder(&boot.cluster, "game", world).id(boot.host.as_str()).routes(routes);
     let node = node.drain_max(Duration::from_secs(5)).on_start(tick_all);
-    node.build().unwrap_or_else(|problems| unreachable!("{problems}"))
+    node.build_unbound().unwrap_or_else(|problems| unreachable!("{problems}"))
 }
 
 fn nonsense() -> Status {
