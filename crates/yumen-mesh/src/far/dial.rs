@@ -17,6 +17,8 @@ use yumen_proto::{
 /// Pauses between two attempts: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long the dial of a peer is waited for that has refused this side's for it.
+const CROSSED_WAIT: Duration = Duration::from_millis(500);
 
 /// How an attempt ended.
 enum Attempt {
@@ -41,34 +43,35 @@ impl Far {
     }
 
     async fn attempts(self: Rc<Self>, pair: Rc<Pair>, first: u64) {
-        let (mut dial, mut pause) = (first, PAUSE_MIN);
+        let (mut dial, mut pause, began) = (first, PAUSE_MIN, self.now().mono);
         let mut left = self.tuning.dial_tries.max(1);
         loop {
             let Attempt::Ended(verdict) = self.attempt(&pair, dial).await else { return };
             self.cut(&pair);
-            left = left.saturating_sub(1);
             let wait = match verdict {
                 Verdict::Failed(reason) => {
                     self.dial_failed(reason, &pair.peer);
-                    self.env.dice.jitter(pause)
+                    left = left.saturating_sub(1);
+                    pause
                 }
-                // It comes soon, or never.
-                Verdict::Crossed => self.dial_max(),
+                // The peer's dial comes soon, or it has failed and this side's is welcome.
+                Verdict::Crossed => {
+                    let waited = self.now().mono.saturating_duration_since(began);
+                    left = if waited > self.dial_max() { 0 } else { left };
+                    CROSSED_WAIT
+                }
                 Verdict::GiveUp(reason) => {
                     self.dial_failed(reason, &pair.peer);
                     left = 0;
                     Duration::ZERO
                 }
             };
-            if left == 0 && !matches!(verdict, Verdict::Crossed) {
-                break;
-            }
-            self.wait(&pair, dial, wait).await;
-            if !pair.dials(dial) {
-                return;
-            }
             if left == 0 {
                 break;
+            }
+            self.wait(&pair, dial, self.env.dice.jitter(wait)).await;
+            if !pair.dials(dial) {
+                return;
             }
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
             dial = self.begin(&pair);

@@ -56,6 +56,34 @@ fn a_call_that_waits_for_a_dial_which_fails_was_not_sent() {
 }
 
 #[test]
+fn where_only_one_side_can_dial_its_link_is_taken_although_both_want_one() {
+    for (here, there) in [("a", "b"), ("b", "a")] {
+        for seed in 0..10 {
+            world(seed, async |world| {
+                let (env, lines) = Lines::of(world.sim.env());
+                let a = world.open_in(&env, Plan::new(here)).await;
+                let b = world.open(Plan::new(there)).await;
+                let dead_end = seed % 2 == 0;
+                lines.black_hole.set(dead_end);
+                lines.refuses.set(!dead_end);
+                let start = a.links.now();
+                while a.seen.borrow().is_empty() {
+                    for (from, to) in [(&a, &b), (&b, &a)] {
+                        if let Ok(link) = from.links.link(to.links.me()) {
+                            let _lost = from.push(link, 1, 5);
+                            from.links.flush();
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let took = a.links.now() - start;
+                assert!(took < Duration::from_millis(1600), "{here} {seed}: {took:?}");
+            });
+        }
+    }
+}
+
+#[test]
 fn without_a_limit_a_call_waits_as_long_as_its_link_lives() {
     world(1, async |world| {
         let (env, lines) = Lines::of(world.sim.env());

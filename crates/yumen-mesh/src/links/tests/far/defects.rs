@@ -142,7 +142,7 @@ fn w31_cut_a_hundred_times_under_load_nobody_freezes() {
                 tokio::time::sleep(Duration::from_millis(dice.below(10))).await;
                 if dice.below(2) == 0 { lines.cut() } else { lines.cut_here() }
             }
-            pause.set(Duration::from_millis(100));
+            pause.set(Duration::from_millis(400));
             tokio::time::sleep(Duration::from_secs(25)).await; // what only one side has seen
             let (before, heard) = (b.seen.borrow().len(), a.seen.borrow().len());
             tokio::time::sleep(Duration::from_secs(1)).await;
