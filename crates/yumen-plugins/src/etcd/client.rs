@@ -98,6 +98,8 @@ struct Line {
 pub(super) struct Client {
     access: Access,
     line: Mutex<Line>,
+    /// Whoever needs a token asks for one, and the others wait for it: etcd takes its time over passwords.
+    logging_in: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for Client {
@@ -112,7 +114,8 @@ impl Client {
     /// `None` if there is no endpoint.
     pub(super) fn new(access: Access) -> Option<Self> {
         let channel = access.endpoints.first()?.connect_lazy();
-        Some(Self { access, line: Mutex::new(Line { at: 0, number: 0, channel, token: None }) })
+        let line = Mutex::new(Line { at: 0, number: 0, channel, token: None });
+        Some(Self { access, line, logging_in: tokio::sync::Mutex::new(()) })
     }
 
     pub(super) const fn timeout(&self) -> Duration {
@@ -250,6 +253,10 @@ impl Client {
         grpc: &mut Grpc<Channel>,
     ) -> Result<Option<MetadataValue<Ascii>>, Status> {
         let Some((name, password)) = &self.access.user else { return Ok(None) };
+        if let Some(token) = &self.line().token {
+            return Ok(Some(token.clone()));
+        }
+        let _turn = self.logging_in.lock().await;
         if let Some(token) = &self.line().token {
             return Ok(Some(token.clone()));
         }

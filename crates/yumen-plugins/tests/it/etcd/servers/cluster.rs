@@ -95,6 +95,11 @@ async fn w20_without_a_quorum_sets_are_read_and_records_wait(version: Version) {
     .await;
 }
 
+/// etcd takes its time over passwords.
+fn slow(member: &Member) -> EtcdRegistryBuilder {
+    member.brisk().timeout(Duration::from_secs(5))
+}
+
 async fn accounts_are_honoured_and_a_lost_token_is_replaced(version: Version) {
     let mut member = Member::start(version).await;
     let addr = member.addr();
@@ -116,21 +121,21 @@ async fn accounts_are_honoured_and_a_lost_token_is_replaced(version: Version) {
         }
         post(&addr, path, body).await.unwrap();
     }
-    let early = member.brisk().user("game", "gh").build().unwrap();
+    let early = slow(&member).user("game", "gh").build().unwrap();
     join(&early, &node("early")).await;
     post(&addr, "auth/enable", json!({})).await.unwrap();
 
     for (builder, why) in [
-        (member.brisk(), "user name is empty"),
-        (member.brisk().user("game", "wrong"), "authentication failed"),
+        (slow(&member), "user name is empty"),
+        (slow(&member).user("game", "wrong"), "authentication failed"),
     ] {
         let refused = builder.build().unwrap();
         let told = |error: RegistryError| error.to_string().contains(why);
         within(async { while !told(refused.join(&node("x")).await.unwrap_err()) {} }).await;
         within(async { while !told(refused.watch(Kind::Node).await.unwrap_err()) {} }).await;
     }
-    let registry = member.brisk().user("game", "gh").build().unwrap();
-    let other = member.brisk().user("game", "gh").build().unwrap();
+    let registry = slow(&member).user("game", "gh").build().unwrap();
+    let other = slow(&member).user("game", "gh").build().unwrap();
     join(&registry, &node("a")).await;
     let mut nodes = follow(&other).await;
     until_ids(&mut nodes, &["a", "early"]).await;

@@ -161,7 +161,9 @@ async fn a_history_that_was_dropped_is_read_again_and_is_no_failure(version: Ver
     gateway::put(&addr, "/services/node/node-1", DUES).await;
     let proxy = Proxy::start(addr.clone(), Some("192.168.1.10")).await;
     let registry = member.brisk().build().unwrap();
-    let followed = patient(&proxy);
+    // After a failure the one that goes would be missed for two minutes.
+    let followed = EtcdRegistry::builder([proxy.addr()]).timeout(Duration::from_secs(5));
+    let followed = followed.retry_interval(Duration::from_secs(120)).build().unwrap();
     let nodes = followed.watch(Kind::Node);
     let (nodes, ()) = within(async { tokio::join!(nodes, proxy.held()) }).await;
     let mut nodes = nodes.unwrap();
