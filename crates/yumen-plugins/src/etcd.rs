@@ -8,7 +8,7 @@
 //! | a state, a weight or a record changes | it is put on the same lease at once; watches see it within a second |
 //! | a process is killed | its records go when their leases run out: after 11 s with due's `retryInterval` |
 //! | etcd is away, or silent | the last set stays; watching and registering are tried again for ever, every 0.05 to 2 s |
-//! | etcd is back | all is read again; those who are missing stay in the set for a lease longer, since their leases may have run out with the server, not with them |
+//! | etcd is back | all is read again; those who are missing and had not said that they go stay in the set for a lease longer, since their leases may have run out with the server, not with them |
 //! | there is no quorum | sets are read from any member, unless it is behind what was seen; new records wait |
 //! | a lease is lost, a record deleted, a server's memory gone | registered again at the next check, at most a third of the lease later |
 //! | another process puts a record under the same key | it is never written over; [`Registry::health`] names both until one is stopped. The first join of a process replaces what is there: ask the set before |
@@ -48,7 +48,7 @@ use yumen_core::{
     watch::Watch,
 };
 use yumen_proto::InstanceId;
-use yumen_settings::keys::backends::RegistryEtcdSettings;
+use yumen_settings::{Settings, keys::backends::RegistryEtcdSettings};
 
 /// A registry on etcd: see the module for what it promises. Share it in an `Arc`.
 ///
@@ -78,12 +78,23 @@ struct Work {
 }
 
 impl EtcdRegistry {
-    /// A registry as `registry.etcd` says.
+    /// A registry as `registry.etcd` says, without copies on disk.
     ///
     /// # Errors
     /// Everything that is wrong with the settings, each with its key.
     pub fn new(settings: &RegistryEtcdSettings) -> Result<Self, Vec<String>> {
         EtcdRegistryBuilder::from_settings(settings).build()
+    }
+
+    /// A registry as the whole settings say: `registry.etcd`, and `yumen.registry` for the folder of
+    /// copies.
+    ///
+    /// # Errors
+    /// As [`EtcdRegistry::new`].
+    pub fn from_settings(settings: &Settings) -> Result<Self, Vec<String>> {
+        EtcdRegistryBuilder::from_settings(&settings.registry.etcd)
+            .cache_dir(&settings.yumen.registry.cache_dir)
+            .build()
     }
 
     /// A registry on these members, each as `host:port`, with due's defaults for the rest.

@@ -2,10 +2,12 @@
 
 use super::must;
 use crate::{
+    BoxFuture,
     cluster::{Event, Instance, Kind, RouteInfo, Snapshot, State},
     registry::Registry,
     watch::Watch,
 };
+use std::{future::poll_fn, task::Poll};
 
 /// Checks a registry that holds no instances.
 ///
@@ -19,6 +21,9 @@ pub async fn registry(registry: &dyn Registry) {
     sets_are_sorted_and_shared(registry, &mut nodes).await;
     kinds_are_apart(registry, &mut nodes).await;
     a_leave_is_seen(registry, &mut nodes).await;
+    every_change_is_seen(registry, &mut nodes).await;
+    a_join_while_a_watch_begins_is_not_missed(registry).await;
+    a_join_that_was_given_up_does_no_harm(registry, &mut nodes).await;
 }
 
 async fn follow(registry: &dyn Registry, kind: Kind) -> Watch<Snapshot> {
@@ -91,4 +96,79 @@ async fn a_leave_is_seen(registry: &dyn Registry, nodes: &mut Watch<Snapshot>) {
     must("to leave twice is no error", registry.leave(&"b".into(), Kind::Node).await);
     must("the last can leave", registry.leave(&"a".into(), Kind::Node).await);
     until(nodes, "an empty set is a set", &[]).await;
+}
+
+type Change = fn(&mut Instance);
+
+/// Each by itself, so that none is seen only because of another.
+async fn every_change_is_seen(registry: &dyn Registry, nodes: &mut Watch<Snapshot>) {
+    let mut node = full("a");
+    must("who has left can join again", registry.join(&node).await);
+    until(nodes, "and is seen again", std::slice::from_ref(&node)).await;
+    let changes: [(&str, Change); 7] = [
+        ("a state", |node| node.state = State::Hang),
+        ("a weight", |node| node.weight = 8),
+        ("no weight", |node| node.weight = 0),
+        ("an endpoint", |node| node.endpoint = "drpc://10.0.0.2:4001?is_secure=false".to_owned()),
+        ("routes", |node| node.routes.truncate(1)),
+        ("events", |node| node.events.clear()),
+        ("metadata", |node| node.metadata.clear()),
+    ];
+    for (what, change) in changes {
+        change(&mut node);
+        must("a change can be published", registry.join(&node).await);
+        until(nodes, what, std::slice::from_ref(&node)).await;
+    }
+    must("a leave", registry.leave(&"a".into(), Kind::Node).await);
+    must("a join right after it", registry.join(&node).await);
+    must("a leave right after that", registry.leave(&"a".into(), Kind::Node).await);
+    must("and a join again", registry.join(&full("b")).await);
+    until(nodes, "the last word counts", &[full("b")]).await;
+    must("a leave", registry.leave(&"b".into(), Kind::Node).await);
+    until(nodes, "and it is gone", &[]).await;
+}
+
+/// Begins a call and leaves it where it has to wait.
+async fn begin<T>(call: &mut BoxFuture<'_, T>) -> Option<T> {
+    poll_fn(|cx| match call.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+async fn a_join_while_a_watch_begins_is_not_missed(registry: &dyn Registry) {
+    let mut gate = full("g");
+    gate.kind = Kind::Gate;
+    gate.name = "gate".to_owned();
+    let mut watch = registry.watch(Kind::Gate);
+    let begun = begin(&mut watch).await;
+    must("a join", registry.join(&gate).await);
+    let watch = match begun {
+        Some(watch) => watch,
+        None => watch.await,
+    };
+    let mut gates = must("a kind can be followed", watch);
+    until(&mut gates, "what comes while a watch begins is seen", &[gate]).await;
+    must("a leave", registry.leave(&"g".into(), Kind::Gate).await);
+    until(&mut gates, "and so is that it goes", &[]).await;
+}
+
+async fn a_join_that_was_given_up_does_no_harm(
+    registry: &dyn Registry,
+    nodes: &mut Watch<Snapshot>,
+) {
+    let mut given_up = full("a");
+    given_up.weight = 1;
+    let mut join = registry.join(&given_up);
+    begin(&mut join).await;
+    drop(join);
+    must("it can be tried again", registry.join(&full("a")).await);
+    until(nodes, "the newest record stands", &[full("a")]).await;
+    let id = "a".into();
+    let mut leave = registry.leave(&id, Kind::Node);
+    begin(&mut leave).await;
+    drop(leave);
+    must("so can a leave", registry.leave(&id, Kind::Node).await);
+    until(nodes, "it is gone", &[]).await;
 }
