@@ -1,5 +1,6 @@
 //! What is done to whom, and when: one fault after the other, each undone before the next.
 use clap::ValueEnum;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How long a run is.
@@ -17,7 +18,7 @@ pub(crate) enum Length {
 
 /// What is done to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(crate) enum How {
     /// `kill -9`, and started again at the end of the outage.
     Kill,
     /// SIGSTOP, and SIGCONT at the end of the outage.
@@ -26,7 +27,7 @@ pub(super) enum How {
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Step {
+pub(crate) struct Step {
     pub(super) who: &'static str,
     pub(super) how: How,
     /// From the fault until it is undone.
@@ -44,9 +45,29 @@ pub(super) const ETCD: &str = "etcd";
 /// The locator.
 pub(super) const REDIS: &str = "redis";
 
+impl FromStr for Step {
+    type Err = String;
+
+    /// `WHO:kill|stop:SECONDS:SECONDS`: outage, and calm behind it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not as redis:kill:20:10");
+        let words: Vec<&str> = text.split(':').collect();
+        let [who, how, outage, calm] = words.as_slice() else { return Err(wrong()) };
+        let mut all = GATES.into_iter().chain(NODES).chain([ETCD, REDIS]);
+        let who = all.find(|name| name == who).ok_or_else(wrong)?;
+        let how = match *how {
+            "kill" => How::Kill,
+            "stop" => How::Stop,
+            _ => return Err(wrong()),
+        };
+        let seconds = |text: &str| text.parse().map(Duration::from_secs).map_err(|_| wrong());
+        Ok(Self { who, how, outage: seconds(outage)?, calm: seconds(calm)? })
+    }
+}
+
 impl Length {
     /// The faults, in their order.
-    pub(super) fn steps(self) -> Vec<Step> {
+    pub(crate) fn steps(self) -> Vec<Step> {
         let step = |who, how, outage, calm| Step {
             who,
             how,
@@ -97,6 +118,16 @@ mod tests {
                 let hit = |step: &Step| step.how == how && step.who.starts_with(kind);
                 assert!(steps.iter().any(hit), "{how:?} {kind}");
             }
+        }
+    }
+
+    #[test]
+    fn a_fault_is_written_as_who_how_and_two_times() {
+        let step: Step = "redis:stop:20:10".parse().unwrap();
+        assert_eq!((step.who, step.how), (REDIS, How::Stop));
+        assert_eq!((step.outage.as_secs(), step.calm.as_secs()), (20, 10));
+        for wrong in ["redis", "nobody:kill:1:1", "redis:hit:1:1", "redis:kill:x:1"] {
+            assert!(wrong.parse::<Step>().unwrap_err().contains(wrong));
         }
     }
 

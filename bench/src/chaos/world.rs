@@ -2,7 +2,7 @@
 //!
 //! It looks at the size of every process once a second, and never at what the clients see.
 use super::clients::Look;
-use super::plan::{ETCD, GATES, How, Length, NODES, REDIS, Step};
+use super::plan::{ETCD, GATES, How, NODES, REDIS, Step};
 use super::sheet::Sheet;
 use super::{CLIENTS_LOG, EVENTS_LOG};
 use crate::backend::{Backend, Kind, Scratch, Signal, signal};
@@ -28,7 +28,7 @@ const UNDISTURBED: Duration = Duration::from_secs(6);
 /// What is asked for.
 pub(crate) struct Run<'a> {
     pub(crate) dir: &'a Path,
-    pub(crate) length: Length,
+    pub(crate) steps: Vec<Step>,
     pub(crate) clients: u32,
     pub(crate) one_process: bool,
 }
@@ -57,8 +57,8 @@ pub(crate) fn run(run: &Run<'_>, say: &mut dyn FnMut(&str)) -> io::Result<()> {
     world.event("ready", &run.clients.to_string())?;
     world.pass(UNDISTURBED)?;
     if !run.one_process {
-        for step in run.length.steps() {
-            world.step(&step, say)?;
+        for step in &run.steps {
+            world.step(step, say)?;
         }
     }
     world.pass(UNDISTURBED)?;

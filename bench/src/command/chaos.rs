@@ -1,6 +1,6 @@
 //! `yumen bench chaos`: what a person types; [`crate::chaos`] does it.
 use super::note;
-use crate::chaos::plan::Length;
+use crate::chaos::plan::{Length, Step};
 use crate::chaos::world::{self, Run};
 use clap::Args;
 use std::io;
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "Examples:
   yumen bench chaos --dir /tmp/chaos && chaos-check /tmp/chaos
   yumen bench chaos --dir /tmp/chaos --length short --clients 200
+  yumen bench chaos --dir /tmp/chaos --step redis:kill:20:15
 chaos-check is built by: cargo build --release -p yumen-bench --bin chaos-check";
 
 /// Options of `bench chaos`.
@@ -22,6 +23,9 @@ pub struct ChaosArgs {
     /// Which faults, and how long.
     #[arg(long, value_enum, default_value_t = Length::Ci)]
     length: Length,
+    /// These faults instead, one after the other: WHO:kill|stop:SECONDS:SECONDS, outage and calm.
+    #[arg(long, value_name = "FAULT")]
+    step: Vec<Step>,
     /// How many clients play.
     #[arg(long, default_value_t = 2_000)]
     clients: u32,
@@ -31,8 +35,9 @@ pub struct ChaosArgs {
 }
 
 pub(super) fn run(args: &ChaosArgs) -> io::Result<ExitCode> {
-    let ChaosArgs { dir, length, clients, one_process } = args;
-    let run = Run { dir, length: *length, clients: *clients, one_process: *one_process };
+    let ChaosArgs { dir, length, step, clients, one_process } = args;
+    let steps = if step.is_empty() { length.steps() } else { step.clone() };
+    let run = Run { dir, steps, clients: *clients, one_process: *one_process };
     world::run(&run, &mut |line| note(line))?;
     note(&format!("written to {}; chaos-check reads it", dir.display()));
     Ok(ExitCode::SUCCESS)
