@@ -18,7 +18,11 @@
 #[cfg(unix)]
 mod child;
 #[cfg(unix)]
+mod processes;
+#[cfg(unix)]
 mod program;
+#[cfg(unix)]
+mod stores;
 #[cfg(unix)]
 mod tests;
 

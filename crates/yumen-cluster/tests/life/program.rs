@@ -1,6 +1,6 @@
 //! The program under test: a gate and a node, with ways to get stuck, to fail and to hang.
 
-use crate::child::setting;
+use crate::{child::setting, stores};
 use std::{
     io::Read,
     process::ExitCode,
@@ -10,7 +10,6 @@ use std::{
 use tokio::sync::oneshot;
 use yumen_cluster::{
     app::App,
-    cluster::Cluster,
     gate::{Gate, Tcp},
     node::{Clients, Node, Raw, Router, State, on},
 };
@@ -62,12 +61,14 @@ async fn crash(State(fuse): State<Fuse>) {
 }
 
 pub(crate) fn main() -> ExitCode {
-    App::main(|_settings| {
+    App::main(|settings| {
         println!("building");
         if setting("BUILD").is_some() {
             let _until_it_is_closed = std::io::stdin().read(&mut [0]);
         }
-        let cluster = Cluster::in_process();
+        let cluster = stores::cluster(settings, &[ECHO]);
+        let links = setting("LINKS").unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        let parts = setting("PARTS").unwrap_or_else(|| "gate node".to_owned());
         let name = setting("NAME").unwrap_or_else(|| "lobby".to_owned());
         let fuse = Fuse::default();
         let state = Arc::clone(&fuse);
@@ -77,7 +78,9 @@ pub(crate) fn main() -> ExitCode {
             .route(STUCK, on(stuck))
             .route(CRASH, on(crash))
             .route(LATER, on(later));
-        let mut node = Node::builder(&cluster, name, move |_| Arc::clone(&state)).routes(routes);
+        let mut node = Node::builder(&cluster, name, move |_| Arc::clone(&state))
+            .routes(routes)
+            .link_addr(links.as_str());
         let hook = setting("HOOK").unwrap_or_default();
         if hook.contains("start-panics") {
             node = node.on_start(async |_: State<Fuse>, _: Clients| panic!("on purpose"));
@@ -103,13 +106,18 @@ pub(crate) fn main() -> ExitCode {
             Ok(Bomb)
         }));
         let addr = setting("ADDR").unwrap_or_else(|| "127.0.0.1:0".to_owned());
-        let gate = Gate::builder(&cluster).id("gate-1").listen(Tcp::on(addr)).build()?;
-        let mut app = App::default().with(node);
+        let gate = Gate::builder(&cluster).id("gate-1").listen(Tcp::on(addr)).link_addr(links);
+        let mut app = App::default();
+        if parts.contains("node") {
+            app = app.with(node);
+        }
         if setting("BROKEN").is_some() {
             let broken = Node::builder(&cluster, "broken", |_| -> () { panic!("on purpose") });
             app = app.with(broken.build()?);
         }
-        app = app.with(gate);
+        if parts.contains("gate") {
+            app = app.with(gate.build()?);
+        }
         if let Some(path) = setting("PID") {
             app = app.pid_file(path);
         }

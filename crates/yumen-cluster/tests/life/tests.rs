@@ -2,6 +2,7 @@
 
 use crate::{
     child::{Client, Ended, Run},
+    processes,
     program::{CRASH, ECHO, LATER, NEVER, STUCK},
 };
 use rustix::process::Signal;
@@ -13,7 +14,7 @@ use std::{
 type Test = (&'static str, fn());
 
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
+    ($($name:path),* $(,)?) => {
         /// Every test with its name.
         pub(crate) const ALL: &[Test] = &[$((stringify!($name), $name)),*];
     };
@@ -42,6 +43,11 @@ tests! {
     admin_answers_where_the_banner_says_and_a_drain_ends_the_program,
     a_changed_file_applies_or_is_said_to_need_a_restart,
     help_is_shown_and_unknown_flags_are_refused,
+    processes::a_gate_and_a_node_in_processes_of_their_own_serve_a_client,
+    processes::who_listens_for_others_without_a_secret_is_refused_with_what_to_do,
+    processes::a_second_process_of_one_id_is_refused_with_the_first_ones_address,
+    processes::w20_a_start_without_the_registry_serves_and_joins_when_it_is_back,
+    processes::a_signal_ends_a_start_that_waits_for_the_registry,
 }
 
 const SIGNALS: [(Signal, &str, i32); 3] =
