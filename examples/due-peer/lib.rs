@@ -218,7 +218,7 @@ pub fn node(cluster: &Cluster, settings: &Settings) -> Result<Node, BuildError> 
 }
 
 /// Where clients connect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Net {
     /// As `network.tcp.server` says.
     #[default]

@@ -7,12 +7,11 @@
 //!
 //! A new backend is done when `conformance::registry` passes against it.
 
-use crate::{
-    BoxFuture,
-    cluster::{Instance, Kind, Snapshot},
-    health::Health,
-    watch::Watch,
-};
+/// The words of a record, for whoever only uses registries.
+pub use crate::cluster::{Event, Instance, Kind, RouteInfo, Snapshot, State};
+pub use crate::watch::Watch;
+
+use crate::{BoxFuture, health::Health};
 use std::{error::Error, sync::Arc};
 use yumen_proto::InstanceId;
 

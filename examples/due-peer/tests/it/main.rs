@@ -7,6 +7,7 @@
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a test that panics has failed, which is what it is for"
 )]
 
@@ -18,3 +19,4 @@ mod one_process;
 mod ours;
 mod recording;
 mod redis;
+mod servers;

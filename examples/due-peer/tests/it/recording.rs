@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use yumen::registry::Instance;
 
 const RECORD: &str = include_str!("../../../../crates/yumen-proto/tests/golden/due-traffic.json");
 
@@ -41,6 +42,21 @@ pub(crate) fn frames(link: &str) -> Vec<Recorded> {
 fn hex(text: &str) -> Vec<u8> {
     let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
     (0..text.len() / 2).map(|n| digit(2 * n)).collect()
+}
+
+/// The registry records of the recording, in the order in which they were written.
+pub(crate) fn records() -> Vec<Instance> {
+    let record: Value = serde_json::from_str(RECORD).unwrap();
+    let all = record["etcd"].as_array().unwrap().iter();
+    all.filter_map(|one| serde_json::from_value(one["value"].clone()).ok()).collect()
+}
+
+/// What was published about users, with its channel.
+pub(crate) fn published() -> Vec<(String, Value)> {
+    let record: Value = serde_json::from_str(RECORD).unwrap();
+    let all = record["redis"].as_array().unwrap().iter().filter(|one| one[0] == "publish");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    all.map(|one| (text(&one[1]), serde_json::from_str(&text(&one[2])).unwrap())).collect()
 }
 
 /// The settings that the recorded cluster ran with, in due's own keys.

@@ -1,0 +1,162 @@
+//! etcd, Redis and `due-peer` as child processes, on ports that are free, in directories of their own.
+
+use crate::recording::SETTINGS;
+use std::{
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    time::{Duration, Instant},
+};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A process that is killed when it is dropped.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _gone_already = self.0.kill();
+        let _waited = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts a server of Debian's; says how to install it if it is not there.
+fn server(program: &str, package: &str, args: &[&str]) -> Kept {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = command.spawn();
+    let hint = format!("`{program}` does not start; install it with `apt-get install {package}`");
+    Kept(started.unwrap_or_else(|error| panic!("{hint}: {error}")))
+}
+
+fn until_it_listens(addr: &str, what: &str) {
+    let began = Instant::now();
+    while TcpStream::connect(addr).is_err() {
+        assert!(began.elapsed() < PATIENCE, "{what} does not listen on {addr}");
+        std::thread::yield_now();
+    }
+}
+
+/// The servers that a cluster of due's needs.
+pub(super) struct Backends {
+    pub(super) etcd: String,
+    pub(super) redis: String,
+    dir: tempfile::TempDir,
+    _kept: [Kept; 2],
+}
+
+impl Backends {
+    pub(super) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let [redis, etcd, peers] = [(); 3].map(|()| free_port());
+        let data = dir.path().join("etcd");
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let (client, peer) = (url(etcd), url(peers));
+        let cluster = format!("default={peer}");
+        let etcd_args = [
+            ["--data-dir", data.to_str().unwrap()],
+            ["--listen-client-urls", &client],
+            ["--advertise-client-urls", &client],
+            ["--listen-peer-urls", &peer],
+            ["--initial-advertise-peer-urls", &peer],
+            ["--initial-cluster", &cluster],
+        ];
+        let port = redis.to_string();
+        let redis_args = ["--port", &port, "--save", "", "--appendonly", "no"];
+        let kept = [
+            server("redis-server", "redis-server", &redis_args),
+            server("etcd", "etcd-server", &etcd_args.concat()),
+        ];
+        let [redis, etcd] = [redis, etcd].map(|port| format!("127.0.0.1:{port}"));
+        until_it_listens(&redis, "Redis");
+        until_it_listens(&etcd, "etcd");
+        Self { etcd, redis, dir, _kept: kept }
+    }
+
+    /// A directory with the settings of the recording.
+    fn settings(&self, name: &str) -> PathBuf {
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        let Self { etcd, redis, .. } = self;
+        let addr = "addr = '127.0.0.1:0'\n";
+        let own = SETTINGS
+            .replace("[cluster.gate]\n", &format!("[cluster.gate]\n{addr}"))
+            .replace("[cluster.node]\n", &format!("[cluster.node]\n{addr}"));
+        let text = format!(
+            "{own}[locate.redis]\naddrs = ['{redis}']\nprefix = 'due'\n[registry.etcd]\naddrs = ['{etcd}']\n"
+        );
+        std::fs::write(dir.join("etc.toml"), text).unwrap();
+        dir
+    }
+}
+
+/// A gate or a node of ours.
+pub(super) struct Process {
+    lines: Receiver<String>,
+    _kept: Kept,
+}
+
+impl Process {
+    pub(super) fn gate(backends: &Backends) -> Self {
+        Self::start("gate", &backends.settings("gate"))
+    }
+
+    pub(super) fn node(backends: &Backends) -> Self {
+        let node = Self::start("node", &backends.settings("node"));
+        node.said("node node-1 started");
+        node
+    }
+
+    fn start(role: &str, etc: &Path) -> Self {
+        let mut child = Command::new(program())
+            .args([role, "--etc", etc.to_str().unwrap()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (tx, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                let _nobody_listens = tx.send(line);
+            }
+        });
+        Self { lines, _kept: Kept(child) }
+    }
+
+    /// Waits until it has written a line with that text; gives the line.
+    pub(super) fn said(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("it did not say {text:?}"));
+            println!("{line}");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Where clients connect.
+    pub(super) fn clients(&self) -> SocketAddr {
+        let line = self.said("clients are let in");
+        line.rsplit_once("address=").unwrap().1.trim().parse().unwrap()
+    }
+}
+
+/// The example, which is built with its tests.
+fn program() -> PathBuf {
+    let mut dir = std::env::current_exe().unwrap();
+    dir.pop();
+    dir.pop();
+    let program = dir.join("examples").join("due-peer");
+    assert!(program.exists(), "build it: cargo build -p yumen-due-peer --examples");
+    program
+}
