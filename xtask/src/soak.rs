@@ -4,6 +4,7 @@
 
 use clap::ValueEnum;
 
+use crate::command::Line;
 use crate::error::Error;
 use crate::features::{self, Sets};
 use crate::manifest::Workspace;
@@ -17,6 +18,9 @@ pub(crate) struct Args {
     /// Seconds that each fuzz target runs
     #[arg(long, default_value_t = 600)]
     seconds: u32,
+    /// Seeds of the simulator, from 201 on: `test` runs those before
+    #[arg(long, default_value_t = 5000)]
+    seeds: u32,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -27,6 +31,8 @@ enum Soak {
     Features,
     /// Every process of a fleet killed and stopped for two minutes, then ten minutes of deaths
     Chaos,
+    /// Whole clusters on the virtual network, 5,000 seeds (or --seeds), each twice
+    Sim,
 }
 
 /// Runs one soak, or lists them all.
@@ -40,6 +46,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<(), Error> {
         Some(Soak::Chaos) => {
             stage::chaos(workspace, "long", 14)?;
             stage::chaos(workspace, "memory", 25)
+        }
+        Some(Soak::Sim) => {
+            let test = "cargo test -p yumen-sim --test it two_hundred -- --nocapture";
+            let line = Line::new(&workspace.root, test);
+            line.env("YUMEN_SIM_FROM", "201").env("YUMEN_SIM_SEEDS", &args.seeds.to_string()).run()
         }
         None => {
             for value in Soak::value_variants().iter().filter_map(Soak::to_possible_value) {

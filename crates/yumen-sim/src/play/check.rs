@@ -196,3 +196,102 @@ fn claims(facts: &[(u64, Fact)], wrong: &mut Vec<String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::play::words::ECHO;
+    use yumen_core::locator::{Incarnation, Place};
+    use yumen_proto::{Epoch, UserId};
+
+    fn mark(node: &str, (life, epoch): (u64, u64), n: u64) -> Mark {
+        Mark { node: node.to_owned(), life, epoch, session: 1, n, count: n }
+    }
+
+    fn stepped(node: &str, times: (u64, u64), n: u64) -> What {
+        What::Pushed { route: STEPPED, mark: mark(node, times, n) }
+    }
+
+    fn sent(n: u64) -> What {
+        What::Sent { route: STEP, n }
+    }
+
+    /// What is wrong with one session at the gate `g`, whose events are a second apart.
+    fn session(whats: Vec<What>, told: Vec<(u64, Moved)>) -> Vec<String> {
+        let opened = What::Opened { gate: "g".to_owned(), boot: 1 };
+        let whats = std::iter::once(opened).chain(whats);
+        let seen = |(second, what)| Seen { at: second as u64 * 1000, user: 7, session: 1, what };
+        let seen: Vec<_> = whats.enumerate().map(seen).collect();
+        let fact = |moved| Fact::Told { host: "g".to_owned(), boot: 1, moved };
+        let facts: Vec<_> = told.into_iter().map(|(at, moved)| (at, fact(moved))).collect();
+        check(&seen, &[], &facts)
+    }
+
+    #[test]
+    fn answers_in_order_are_right_and_gaps_too() {
+        let whats =
+            vec![sent(1), sent(2), sent(3), stepped("a", (1, 1), 1), stepped("a", (1, 1), 3)];
+        assert!(session(whats, vec![]).is_empty());
+    }
+
+    #[test]
+    fn answers_that_are_swapped_or_doubled_are_wrong() {
+        let swapped = vec![sent(1), sent(2), stepped("a", (1, 1), 2), stepped("a", (1, 1), 1)];
+        assert!(session(swapped, vec![])[0].contains("out of order"));
+        let doubled = vec![sent(1), stepped("a", (1, 1), 1), stepped("b", (1, 2), 1)];
+        assert!(session(doubled, vec![])[0].contains("answered twice"));
+    }
+
+    #[test]
+    fn a_step_that_is_carried_out_twice_is_wrong() {
+        let effect = |node| Effect { at: 1, user: 7, mark: mark(node, (1, 1), 5) };
+        assert!(check(&[], &[effect("a"), effect("b")], &[])[0].contains("carried out twice"));
+        assert!(check(&[], &[effect("a")], &[]).is_empty());
+    }
+
+    #[test]
+    fn an_ended_life_is_wrong_once_the_gate_has_forwarded_something_since() {
+        let closed = Moved::Closed { instance: "a".into(), incarnation: Incarnation(1) };
+        let told = || vec![(2500, closed.clone())];
+        let whats = |between: Vec<What>| {
+            let mut whats = vec![sent(1), sent(2), stepped("b", (2, 2), 2)];
+            whats.extend(between);
+            whats.push(stepped("a", (1, 1), 3));
+            whats
+        };
+        // The request that was answered was sent before the gate was told.
+        assert!(session(whats(vec![]), told()).is_empty());
+        let since = vec![
+            What::Sent { route: ECHO, n: 9 },
+            What::Answered { route: ECHO, mark: mark("b", (2, 0), 9) },
+        ];
+        assert!(session(whats(since.clone()), told())[0].contains("that life was over"));
+        let next = Moved::Closed { instance: "a".into(), incarnation: Incarnation(0) };
+        assert!(session(whats(since), vec![(2500, next)]).is_empty(), "an earlier life");
+    }
+
+    #[test]
+    fn a_step_that_goes_to_an_older_owner_than_the_gate_knows_is_wrong() {
+        let claimed = |node: &str, epoch| Moved::Claimed {
+            user: UserId(7),
+            place: Place::node("game", node),
+            epoch: Epoch(epoch),
+        };
+        let whats = || vec![sent(1), stepped("a", (1, 4), 1)];
+        assert!(session(whats(), vec![(500, claimed("a", 4))]).is_empty());
+        assert!(session(whats(), vec![(1500, claimed("b", 5))]).is_empty(), "told too late");
+        let wrong = session(whats(), vec![(500, claimed("b", 5))]);
+        assert!(wrong[0].contains("b owned the user by claim 5"), "{wrong:?}");
+    }
+
+    #[test]
+    fn claims_that_go_back_are_wrong() {
+        let claimed = |epoch| {
+            let (instance, life) = ("a".into(), Incarnation(1));
+            let user = UserId(7);
+            (1, Fact::Claimed { user, instance, is_gate: false, epoch: Epoch(epoch), life })
+        };
+        assert!(check(&[], &[], &[claimed(1), claimed(2)]).is_empty());
+        assert!(check(&[], &[], &[claimed(2), claimed(2)])[0].contains("not newer"));
+    }
+}
