@@ -74,14 +74,20 @@ impl Far {
         let conn = Conn { from: Some(from.ip()), told: mark.life, whose: Whose::Nobody };
         let id = self.driver.accept(socket, Transport::Stream, machine, conn);
         self.accepted.set(self.accepted.get().saturating_add(1));
-        let mut half_open = self.half_open.borrow_mut();
-        half_open.insert(id);
-        if half_open.len() > self.tuning.half_open_max
-            && let Some(oldest) = half_open.pop_first()
-        {
-            drop(half_open);
-            self.refused(Reason::HalfOpen, &from);
-            self.driver.close_now(oldest, CloseReason::Done);
+        self.half_open.borrow_mut().insert(id);
+        self.make_room(from);
+    }
+
+    /// Ends the oldest connection that has not introduced itself, if there are too many of them.
+    fn make_room(&self, from: SocketAddr) {
+        while self.half_open.borrow().len() > self.tuning.half_open_max {
+            let Some(oldest) = self.half_open.borrow_mut().pop_first() else { return };
+            // One of due's may say who it is and nothing more for long.
+            let trusted = self.driver.with(oldest, |machine, _, _| machine.is_trusted());
+            if trusted == Some(false) {
+                self.refused(Reason::HalfOpen, &from);
+                self.driver.close_now(oldest, CloseReason::Done);
+            }
         }
     }
 

@@ -166,6 +166,13 @@ impl LinkConn {
         self.stage == Stage::Up && self.closing.is_none()
     }
 
+    /// Whether the peer may send commands. Of one of due's before its first command this is all there is
+    /// to know.
+    pub fn is_trusted(&self) -> bool {
+        let dues = self.stage == Stage::Known && self.settings.trusts_anybody();
+        self.stage == Stage::Up || dues
+    }
+
     /// Who is at the other end, as far as is known; for certain once commands flow.
     pub fn peer(&self) -> &LinkPeer {
         &self.peer
@@ -386,9 +393,8 @@ impl LinkConn {
     /// Largest frame that is read now. A peer that may not send commands yet has little to say, and
     /// nothing more is kept of it.
     fn largest(&self) -> usize {
-        let dues = self.stage == Stage::Known && self.settings.trusts_anybody();
-        let all = self.stage == Stage::Up || dues;
-        if all { self.settings.frame_max } else { self.settings.frame_max.min(CONTROL_MAX) }
+        let max = self.settings.frame_max;
+        if self.is_trusted() { max } else { max.min(CONTROL_MAX) }
     }
 
     /// Longest silence; none of one of due's that was dialled, which only ever answers.
@@ -540,9 +546,7 @@ impl Machine for LinkConn {
             return Err(CloseReason::Stalled);
         }
         let began = now.mono.saturating_duration_since(self.began);
-        let waits = self.stage != Stage::Up
-            && !(self.stage == Stage::Known && self.settings.trusts_anybody());
-        if waits && began >= self.settings.handshake_max {
+        if !self.is_trusted() && began >= self.settings.handshake_max {
             return Err(LinkFault::Silent.into());
         }
         let silence = now.mono.saturating_duration_since(self.seen);

@@ -68,6 +68,28 @@ fn of_those_that_say_nothing_the_oldest_goes_and_a_peer_comes_through() {
 }
 
 #[test]
+fn one_of_dues_that_only_says_who_it_is_is_no_stranger() {
+    world(1, async |world| {
+        let tuning = Tuning { half_open_max: 3, ..Tuning::default() };
+        let b = world.open(Plan { tuning, ..Plan::new("b") }).await;
+        let mut dues = Vec::new();
+        for _ in 0..10 {
+            let mut due = raw(&world, "b:1").await;
+            due.send(&dues_words()[..18]).await.unwrap();
+            dues.push(due);
+            world.settle().await;
+        }
+        let mut strangers = Vec::new();
+        for _ in 0..20 {
+            strangers.push(raw(&world, "b:1").await);
+        }
+        world.settle().await;
+        let load = b.links.load();
+        assert_eq!((load.conns, load.counts.refused.of("half_open")), (13, 17));
+    });
+}
+
+#[test]
 fn who_proves_nothing_needs_an_address_on_the_list() {
     let nobody: AllowList =
         ["10.0.0.0/8".parse::<crate::NetBlock>().unwrap()].into_iter().collect();
