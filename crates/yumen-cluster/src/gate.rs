@@ -13,6 +13,7 @@ mod find;
 mod forward;
 mod hall;
 mod handle;
+mod life;
 mod listen;
 #[cfg(feature = "admin")]
 mod listing;

@@ -32,5 +32,6 @@ mod shard;
 mod stores;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod together;
 
 pub use yumen_settings as settings;

@@ -8,6 +8,7 @@
 //! Inside: `run` is one instance, `dispatch` takes a message to its handler, `hub` is what everything
 //! on an instance shares.
 
+mod bound;
 mod calls;
 pub(crate) mod census;
 mod clients;
@@ -64,7 +65,7 @@ use decide::Code;
 use run::Plan;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 use yumen_core::cluster::Kind;
-use yumen_proto::packet::Layout;
+use yumen_proto::{id::UserId, packet::Layout};
 use yumen_settings::Settings;
 
 /// A node, ready to be given to an `App`: as many instances as it should use cores.
@@ -254,6 +255,35 @@ impl<S: 'static> NodeBuilder<S> {
         Fut: Future<Output = ()> + 'static,
     {
         self.plan.on_stop.push(run::hook(hook));
+        self
+    }
+
+    /// Runs on each instance when it is told to stop, as soon as it calls itself hanging: messages that
+    /// any node may serve go elsewhere from then on, and users who are bound here still come. The hook
+    /// may bind them to other nodes: see [`Clients::bound_users`] and [`Clients::bind_to`]. Given such
+    /// a hook, the instance stays until nobody is bound to it, at most [`NodeBuilder::drain_max`].
+    /// Otherwise as [`NodeBuilder::on_start`].
+    pub fn on_hang<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(State<S>, Clients) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        self.plan.on_hang.push(run::hook(hook));
+        self
+    }
+
+    /// Runs for each user who was bound to this instance and is not any more, although this instance
+    /// has not unbound it: another node has the user, or the store forgot this instance while it was
+    /// paused. What it holds of the user is outdated from now on. A panic is counted and ends only the
+    /// hook.
+    pub fn on_unbound<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(State<S>, Clients, UserId) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        self.plan.on_unbound.push(Arc::new(move |state, clients, user| {
+            Box::pin(hook(State(state), clients, user))
+        }));
         self
     }
 

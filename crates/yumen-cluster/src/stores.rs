@@ -11,7 +11,7 @@ use yumen_core::{
     BoxFuture,
     cluster::{Instance, Kind, Snapshot},
     health::{Health, Load},
-    locator::{Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
+    locator::{Attempt, Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
     registry::{Registry, RegistryError},
     watch::Watch,
 };
@@ -135,6 +135,15 @@ impl<L: Locator> Locator for Counted<L> {
         incarnation: Option<Incarnation>,
     ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
         self.counts.claim.count(self.store.claim(user, place, incarnation))
+    }
+
+    fn claim_if_free<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        incarnation: Option<Incarnation>,
+    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
+        self.counts.claim.count(self.store.claim_if_free(user, place, incarnation))
     }
 
     fn release<'a>(

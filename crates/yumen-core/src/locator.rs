@@ -119,6 +119,15 @@ pub struct Claim {
     pub previous: Option<Located>,
 }
 
+/// The answer to a claim that takes nothing from anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The place is the user's now.
+    Claimed(Claim),
+    /// The user is at another place, and stays there.
+    Taken(Located),
+}
+
 /// Where users are. See the module for the rules.
 ///
 /// Dropping a future may leave its effect done or not done. A caller that does not know whether
@@ -178,6 +187,28 @@ pub trait Locator: Send + Sync + 'static {
         place: &'a Place,
         incarnation: Option<Incarnation>,
     ) -> BoxFuture<'a, Result<Claim, LocatorError>>;
+
+    /// As [`Locator::claim`], but only if the user is at no other place in that role. Whoever claims
+    /// again what an earlier life held must not take it from who has it since.
+    ///
+    /// Not given by a backend, it searches and then claims: a claim between the two is lost. Backends
+    /// that can do both at once do so.
+    ///
+    /// # Errors
+    /// As [`Locator::claim`].
+    fn claim_if_free<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        incarnation: Option<Incarnation>,
+    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
+        Box::pin(async move {
+            match self.find(user, &place.role).await?.filter(|at| at.place != *place) {
+                Some(located) => Ok(Attempt::Taken(located)),
+                None => Ok(Attempt::Claimed(self.claim(user, place, incarnation).await?)),
+            }
+        })
+    }
 
     /// Takes the user's place away if it still is this place by this claim. Gives whether it was.
     ///
@@ -251,6 +282,15 @@ impl<L: Locator + ?Sized> Locator for Arc<L> {
         incarnation: Option<Incarnation>,
     ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
         (**self).claim(user, place, incarnation)
+    }
+
+    fn claim_if_free<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        incarnation: Option<Incarnation>,
+    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
+        (**self).claim_if_free(user, place, incarnation)
     }
 
     fn release<'a>(

@@ -61,7 +61,7 @@ use yumen_core::{
     BoxFuture,
     health::{Health, Load},
     locator::{
-        Claim, Incarnation, Located, Locator, LocatorError, Moves, MovesSender, Place,
+        Attempt, Claim, Incarnation, Located, Locator, LocatorError, Moves, MovesSender, Place,
         RENEW_INTERVAL, Role,
     },
 };
@@ -364,22 +364,28 @@ impl Shared {
         user: UserId,
         place: &Place,
         stated: Option<Incarnation>,
-    ) -> Result<Claim, LocatorError> {
+        how: &str,
+    ) -> Result<Attempt, LocatorError> {
         let seat = self.keys.seat(user, &place.role);
         let life = stated.map_or_else(Vec::new, |life| life.to_string().into_bytes());
         let event = seat.event(Change::Bound, &place.instance).bytes();
-        let rest = [life, self.time().to_string().into_bytes(), event];
+        let rest = [life, self.time().to_string().into_bytes(), event, bytes(how)];
         let call = self.call(&self.scripts.claim, &seat, place.instance.as_str(), rest);
         let answer = self.server.ask(Request::Script(call)).await?;
         let words: Vec<String> = self.server.read("a claim", answer)?;
-        let role = || place.role.clone();
+        let at = |instance: &str, epoch: &str| -> Result<Located, LocatorError> {
+            let place = Place { role: place.role.clone(), instance: InstanceId::from(instance) };
+            Ok(Located { place, epoch: self.epoch(epoch)? })
+        };
         match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["ok", epoch] => Ok(Claim { epoch: self.epoch(epoch)?, previous: None }),
-            ["ok", epoch, instance, was] => {
-                let place = Place { role: role(), instance: InstanceId::from(*instance) };
-                let previous = Some(Located { place, epoch: self.epoch(was)? });
-                Ok(Claim { epoch: self.epoch(epoch)?, previous })
+            ["ok", epoch] => {
+                Ok(Attempt::Claimed(Claim { epoch: self.epoch(epoch)?, previous: None }))
             }
+            ["ok", epoch, instance, was] => {
+                let previous = Some(at(instance, was)?);
+                Ok(Attempt::Claimed(Claim { epoch: self.epoch(epoch)?, previous }))
+            }
+            ["taken", instance, was] => Ok(Attempt::Taken(at(instance, was)?)),
             refused => Err(self.refusal(refused, &place.instance, stated.unwrap_or_default())),
         }
     }
@@ -482,7 +488,21 @@ impl Locator for RedisLocator {
         place: &'a Place,
         incarnation: Option<Incarnation>,
     ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
-        Box::pin(async move { self.started().await?.claim(user, place, incarnation).await })
+        Box::pin(async move {
+            match self.started().await?.claim(user, place, incarnation, "").await? {
+                Attempt::Claimed(claim) => Ok(claim),
+                Attempt::Taken(_) => Err(self.started().await?.server.odd("a claim").into()),
+            }
+        })
+    }
+
+    fn claim_if_free<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        incarnation: Option<Incarnation>,
+    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
+        Box::pin(async move { self.started().await?.claim(user, place, incarnation, "free").await })
     }
 
     fn release<'a>(

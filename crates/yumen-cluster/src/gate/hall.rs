@@ -86,6 +86,8 @@ pub(super) struct Hall {
     pub(super) claims: RefCell<Claims>,
     /// A connection has ended: the acceptor wants to know how many are left.
     pub(super) left: Notify,
+    /// News of places was lost: every user is to be asked about.
+    pub(super) recheck: Notify,
 }
 
 /// Faults of the stores that repeat with every user.

@@ -15,10 +15,10 @@ use std::{rc::Rc, sync::Arc};
 use yumen_core::{
     Code,
     cluster::Event,
-    locator::{Claim, Located, LocatorError, Moved, Moves, Role},
+    locator::{Attempt, Claim, LocatorError, Moved, Moves, Role},
 };
 use yumen_proto::{
-    conn::{CloseReason, Machine},
+    conn::CloseReason,
     id::{ConnId, Epoch, UserId},
     link::{Reply, code},
 };
@@ -77,15 +77,14 @@ impl Hall {
         if self.live(conn, |_| ()).is_none() {
             return code::NOT_FOUND;
         }
-        if self.plan.duplicate_login == DuplicateLogin::Refuse
-            && self.is_elsewhere(conn, user).await
-        {
+        let refuses = self.plan.duplicate_login == DuplicateLogin::Refuse;
+        if refuses && self.index.borrow().of_user(user).is_some_and(|known| known != conn) {
             bump(&self.stats.duplicates);
             return TAKEN;
         }
         let upheavals = self.upheavals.get();
         self.claims.borrow_mut().begin(user);
-        let claimed = self.claim(user).await;
+        let claimed = self.claim(user, refuses).await;
         let elsewhere = self.claims.borrow_mut().end(user);
         let epoch = match claimed {
             Ok(claim) => claim.epoch,
@@ -120,7 +119,9 @@ impl Hall {
         if upheavals != self.upheavals.get() {
             // News of a claim elsewhere may have been lost while this one was made.
             let this = Rc::clone(self);
-            self.env.spawn.local(async move { this.check_user(user).await });
+            self.env.spawn.local(async move {
+                let _asked_again_if_news_is_lost = this.check_user(user).await;
+            });
         }
         code::OK
     }
@@ -136,7 +137,7 @@ impl Hall {
 
     /// A newer claim of this gate went to nobody: whoever has the user here has it by that claim now.
     /// False if nobody has.
-    fn stays(&self, user: UserId, epoch: Epoch) -> bool {
+    pub(super) fn stays(&self, user: UserId, epoch: Epoch) -> bool {
         let known = self.index.borrow().of_user(user);
         let renew = |session: &mut Session| {
             let login = session.login.as_mut().filter(|login| login.user == user);
@@ -145,25 +146,22 @@ impl Hall {
         known.and_then(|known| self.live(known, renew)).unwrap_or(false)
     }
 
-    async fn is_elsewhere(&self, conn: ConnId, user: UserId) -> bool {
-        if let Some(known) = self.index.borrow().of_user(user) {
-            return known != conn;
-        }
-        self.gate_of(user).await.is_some_and(|located| located.place != self.me)
-    }
-
-    async fn gate_of(&self, user: UserId) -> Option<Located> {
-        let locator = Arc::clone(&self.locator);
-        let found = self.backend.run(async move { locator.find(user, &Role::Gate).await }).await;
-        found.ok()?.ok()?
-    }
-
-    async fn claim(&self, user: UserId) -> Result<Claim, u16> {
+    /// Makes this gate the user's; if `refuses`, only if no other gate is.
+    async fn claim(&self, user: UserId, refuses: bool) -> Result<Claim, u16> {
         let (locator, place) = (Arc::clone(&self.locator), self.me.clone());
         let life = self.incarnation.borrow_mut().current();
-        let request = async move { locator.claim(user, &place, Some(life)).await };
-        match self.backend.run::<Result<Claim, LocatorError>>(request).await {
-            Ok(Ok(claim)) => Ok(claim),
+        let request = async move {
+            match refuses {
+                true => locator.claim_if_free(user, &place, Some(life)).await,
+                false => locator.claim(user, &place, Some(life)).await.map(Attempt::Claimed),
+            }
+        };
+        match self.backend.run::<Result<Attempt, LocatorError>>(request).await {
+            Ok(Ok(Attempt::Claimed(claim))) => Ok(claim),
+            Ok(Ok(Attempt::Taken(_))) => {
+                bump(&self.stats.duplicates);
+                Err(TAKEN)
+            }
             Ok(Err(error)) => {
                 let (calm, now) = (&self.faults.claim, self.env.clock.now().mono);
                 Faults::tell(calm, now, &error, "logins could not be stored");
@@ -195,7 +193,7 @@ impl Hall {
 
     /// The connection has lost its user to another one. Its disconnect carries no user: that one is
     /// still here.
-    fn evict(self: &Rc<Self>, conn: ConnId) {
+    pub(super) fn evict(self: &Rc<Self>, conn: ConnId) {
         let now = self.env.clock.now();
         let login = self.driver.with(conn, |machine, _, session| {
             machine.unbound(now);
@@ -258,18 +256,9 @@ impl Hall {
                         self.moved_node(user, group, Bound::Unknown);
                     }
                 }
-                Moved::Closed { instance, incarnation } => {
-                    // Whatever it still does in that life has no effect here.
-                    self.links.fence(&instance, incarnation);
-                    self.upheavals.set(self.upheavals.get().wrapping_add(1));
-                    self.forget_nodes(Some(&instance));
-                }
+                Moved::Closed { instance, incarnation } => self.life_ended(&instance, incarnation),
                 // A kind of news we do not know is treated as a loss of news.
-                Moved::Lost | _ => {
-                    self.upheavals.set(self.upheavals.get().wrapping_add(1));
-                    self.forget_nodes(None);
-                    self.check_users().await;
-                }
+                Moved::Lost | _ => self.news_lost(),
             }
         }
     }
@@ -284,37 +273,5 @@ impl Hall {
                 *known = bound.clone();
             }
         });
-    }
-
-    /// Somebody else has the user now, if that claim is newer than ours.
-    fn lost_to(self: &Rc<Self>, user: UserId, epoch: Epoch) {
-        let Some(conn) = self.index.borrow().of_user(user) else { return };
-        let older = self.driver.with(conn, |machine, _, session| {
-            let older = session.login.as_ref().is_some_and(|login| login.epoch < epoch);
-            older && machine.closing().is_none()
-        });
-        if older == Some(true) {
-            bump(&self.stats.duplicates);
-            self.index.borrow_mut().clear_user(user, conn);
-            self.evict(conn);
-        }
-    }
-
-    /// Events were lost: asks about every user.
-    async fn check_users(self: &Rc<Self>) {
-        for conn in self.driver.ids() {
-            if let Some(user) = self.live(conn, |session| session.user()).flatten() {
-                self.check_user(user).await;
-            }
-        }
-    }
-
-    /// Whether a user that is logged in here has been claimed elsewhere since.
-    async fn check_user(self: &Rc<Self>, user: UserId) {
-        if let Some(located) = self.gate_of(user).await
-            && located.place != self.me
-        {
-            self.lost_to(user, located.epoch);
-        }
     }
 }

@@ -98,6 +98,7 @@ pub(super) async fn run(
         doors_said: Cell::new(None),
         claims: RefCell::default(),
         left: Notify::new(),
+        recheck: Notify::new(),
         env: env.clone(),
         plan,
     });
@@ -134,6 +135,10 @@ impl Hall {
     ) {
         let this = Rc::clone(self);
         self.env.spawn.local(async move { this.follow_moves(moves).await });
+        let (this, life) = (Rc::clone(self), self.incarnation.borrow().clone());
+        self.env.spawn.local(async move { this.follow_life(life).await });
+        let this = Rc::clone(self);
+        self.env.spawn.local(async move { this.follow_losses().await });
         let this = Rc::clone(self);
         self.env.spawn.local(async move { this.follow_nodes(nodes).await });
         let this = Rc::clone(self);

@@ -183,6 +183,8 @@ families! {
         NODE_EVENTS_FAILED = "yumen_node_events_failed_total" Counter [];
         /// Commands of peers that a node does not serve.
         NODE_UNSERVED = "yumen_node_unserved_total" Counter [];
+        /// Users who were bound to the node, and were found to be bound elsewhere or nowhere.
+        NODE_USERS_LOST = "yumen_node_users_lost_total" Counter [];
         /// Messages of users that another node owns, given to it.
         NODE_HANDED_ON = "yumen_node_handed_on_total" Counter [];
         /// Requests of other threads that found the inbox full.

@@ -65,6 +65,7 @@ fn shown(name: &'static str) -> Shown {
         "events_dropped" => (&family::NODE_EVENTS_DROPPED, None),
         "events_failed" => (&family::NODE_EVENTS_FAILED, None),
         "unserved" => (&family::NODE_UNSERVED, None),
+        "users_lost" => (&family::NODE_USERS_LOST, None),
         "handed_on" => (&family::NODE_HANDED_ON, None),
         "inbox_full" => (&family::NODE_INBOX_FULL, None),
         "messages" | "slow_polls" => return Shown::Elsewhere,

@@ -8,14 +8,9 @@
 //! [`Clients`]: super::Clients
 //! [`NodeHandle`]: super::NodeHandle
 
-use crate::{node::hub::Hub, shard};
+use crate::{node::hub::Hub, shard, together};
 use rustc_hash::FxHashMap;
-use std::{
-    future::{Future, poll_fn},
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    task::Poll,
-};
+use std::net::{IpAddr, SocketAddr};
 use yumen_core::{
     Code, Status,
     cluster::Instance,
@@ -167,7 +162,7 @@ impl Hub {
     async fn sum(&self, calls: Vec<(LinkId, Command<'_>)>) -> Result<u64, Status> {
         let (mut total, mut reached, mut failed) = (0u64, calls.is_empty(), None);
         let calls = calls.into_iter().map(|(link, command)| self.call(link, command));
-        for answer in all(calls).await {
+        for answer in together::all(calls).await {
             match answer {
                 Ok(reply) => {
                     reached = true;
@@ -191,7 +186,17 @@ impl Hub {
 
     /// Makes this node the user's node of its name.
     pub(crate) async fn bind_node(&self, user: UserId) -> Result<Option<InstanceId>, Status> {
-        let claim = self.locations.claim(user, self.place()).await?;
+        self.bind_to(user, self.id.clone()).await
+    }
+
+    /// Makes an instance of this node's name the user's.
+    pub(crate) async fn bind_to(
+        &self,
+        user: UserId,
+        instance: InstanceId,
+    ) -> Result<Option<InstanceId>, Status> {
+        let place = Place { role: self.role(), instance };
+        let claim = self.locations.claim(user, place).await?;
         Ok(claim.previous.map(|before| before.place.instance))
     }
 
@@ -254,24 +259,4 @@ pub(crate) fn address_of(reply: Reply) -> Result<SocketAddr, Status> {
         | Reply::Online(_)
         | Reply::State(_) => Err(Status::not_found("the gate does not know the address")),
     }
-}
-
-/// The results of all futures, which run side by side, in their order.
-async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut done: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
-    poll_fn(|cx| {
-        let mut left = false;
-        for (future, slot) in running.iter_mut().zip(&mut done) {
-            if slot.is_none() {
-                match future.as_mut().poll(cx) {
-                    Poll::Ready(output) => *slot = Some(output),
-                    Poll::Pending => left = true,
-                }
-            }
-        }
-        if left { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    done.into_iter().flatten().collect()
 }

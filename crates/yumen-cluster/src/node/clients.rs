@@ -259,6 +259,25 @@ impl Clients {
         self.hub.bind_node(user).await
     }
 
+    /// Binds the user to another instance of this node: from now on its messages of sticky routes go
+    /// there. Gives the instance that had them before, if there was one.
+    ///
+    /// # Errors
+    /// [`Code::UNAVAILABLE`](yumen_core::Code::UNAVAILABLE) if that instance does not run; what else
+    /// the locator answers.
+    pub async fn bind_to(
+        &self,
+        user: UserId,
+        instance: &InstanceId,
+    ) -> Result<Option<InstanceId>, Status> {
+        self.hub.bind_to(user, instance.clone()).await
+    }
+
+    /// The users who are bound to this instance, in the order of their numbers.
+    pub fn bound_users(&self) -> Vec<UserId> {
+        self.hub.locations.bound.users()
+    }
+
     /// Undoes [`Clients::bind_node`]; gives whether the user was bound to this node.
     ///
     /// # Errors

@@ -136,8 +136,8 @@ fn a_user_who_moved_is_found_at_the_new_gate() {
 #[test]
 fn moves_of_users_are_followed() {
     run(async |b, _, clients| {
-        let locations = Rc::clone(&b.front.hub.locations);
-        b.env.spawn.local(async move { locations.follow(|_, _| {}).await });
+        let hub = Rc::clone(&b.front.hub);
+        b.env.spawn.local(async move { hub.follow_moves().await });
         tokio::task::yield_now().await;
         b.online(7, "gate-2").await;
         clients.push(SEVEN, 9, &Msg(1)).await.unwrap();

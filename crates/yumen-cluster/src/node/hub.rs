@@ -62,6 +62,7 @@ pub(crate) struct Parts {
     pub(crate) layout: Layout,
     pub(crate) uplink: Rc<dyn Uplink>,
     pub(crate) locations: Locations,
+    pub(crate) stats: Rc<Stats>,
     pub(crate) gates: Watch<Snapshot>,
     pub(crate) nodes: Watch<Snapshot>,
     pub(crate) handle: NodeHandle,
@@ -69,7 +70,7 @@ pub(crate) struct Parts {
 
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let stats = Rc::new(Stats::default());
+        let stats = parts.stats;
         let outbox = Outbox::new(&parts.env, parts.uplink, Rc::clone(&stats));
         Rc::new(Self {
             env: parts.env,

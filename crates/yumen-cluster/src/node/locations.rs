@@ -3,18 +3,25 @@
 //! A cache in front of the locator, kept right by the stream of moves: a lag drops everything, an
 //! answer that a move has overtaken is used but not kept. Bounded; when full it starts again empty.
 
-use crate::backend::Backend;
+use crate::{
+    backend::Backend,
+    node::{bound::Bound, stats::Stats},
+};
 use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
     collections::hash_map::Entry,
+    rc::Rc,
     sync::Arc,
 };
 use yumen_core::{
     BoxFuture, Status,
-    locator::{Claim, Incarnation, Located, Locator, LocatorError, Moved, Place, Role},
+    locator::{
+        Attempt, Claim, Incarnation, Located, Locator, LocatorError, Moved, Moves, Place, Role,
+    },
     watch::Watch,
 };
+use yumen_net::env::Clock;
 use yumen_proto::id::{Epoch, InstanceId, UserId};
 
 /// Most places remembered.
@@ -25,6 +32,9 @@ pub(crate) struct Locations {
     locator: Arc<dyn Locator>,
     backend: Backend,
     incarnation: RefCell<Watch<Incarnation>>,
+    pub(super) clock: Clock,
+    /// The users bound to this node.
+    pub(crate) bound: Bound,
     places: RefCell<FxHashMap<(UserId, Role), Located>>,
     moves: Cell<u64>,
 }
@@ -34,9 +44,11 @@ impl Locations {
         locator: Arc<dyn Locator>,
         backend: Backend,
         incarnation: Watch<Incarnation>,
+        (me, clock, stats): (Place, Clock, Rc<Stats>),
     ) -> Self {
         let (places, incarnation) = (RefCell::default(), RefCell::new(incarnation));
-        Self { locator, backend, incarnation, places, moves: Cell::new(0) }
+        let bound = Bound::new(me, stats);
+        Self { locator, backend, incarnation, clock, bound, places, moves: Cell::new(0) }
     }
 
     /// Where the user is in this role.
@@ -49,17 +61,22 @@ impl Locations {
         if let Some(known) = self.places.borrow().get(&key) {
             return Ok(Some(known.place.instance.clone()));
         }
-        let (moves, role) = (self.moves.get(), key.1.clone());
-        let asked = move |l: Arc<dyn Locator>| -> BoxFuture<'static, _> {
-            Box::pin(async move { l.find(user, &role).await })
-        };
-        let found = self.ask(asked).await?;
-        let Some(located) = found else { return Ok(None) };
+        let moves = self.moves.get();
+        let Some(located) = self.look(user, &key.1).await? else { return Ok(None) };
         let instance = located.place.instance.clone();
         if moves == self.moves.get() {
             self.remember(key, located);
         }
         Ok(Some(instance))
+    }
+
+    /// The same, whatever is remembered.
+    pub(super) async fn look(&self, user: UserId, role: &Role) -> Result<Option<Located>, Status> {
+        let role = role.clone();
+        let asked = move |l: Arc<dyn Locator>| -> BoxFuture<'static, _> {
+            Box::pin(async move { l.find(user, &role).await })
+        };
+        self.ask(asked).await
     }
 
     /// What is remembered of the user in this role turned out to be wrong.
@@ -69,26 +86,69 @@ impl Locations {
 
     /// Makes `place` the user's place.
     pub(crate) async fn claim(&self, user: UserId, place: Place) -> Result<Claim, Status> {
-        let incarnation = Some(self.incarnation.borrow_mut().current());
+        let here = place == self.bound.me;
+        if here && self.bound.is_full() && !self.bound.has(user) {
+            return Err(Status::busy("too many users are bound to this node"));
+        }
+        // Only for itself can it say in which life it claims.
+        let incarnation = here.then(|| self.incarnation.borrow_mut().current());
         let claimed = place.clone();
         let asked = move |l: Arc<dyn Locator>| -> BoxFuture<'static, _> {
             Box::pin(async move { l.claim(user, &claimed, incarnation).await })
         };
-        let claim = self.ask(asked).await?;
+        let leaves = place.role == self.bound.me.role && !here;
+        // Before the news of it, which would else be that the user is lost.
+        let known = if leaves { self.bound.remove(user) } else { None };
+        let claimed = self.ask(asked).await;
+        if claimed.is_err() {
+            known.into_iter().for_each(|epoch| self.bound.add(user, epoch));
+        }
+        let claim = claimed?;
+        self.bound.left(user, claim.epoch);
+        if here {
+            self.bound.add(user, claim.epoch);
+        }
         let located = Located { place: place.clone(), epoch: claim.epoch };
         self.newer((user, place.role), located);
         Ok(claim)
     }
 
+    /// The same for this node's own life, unless the user is at another place.
+    pub(super) async fn claim_if_free(
+        &self,
+        user: UserId,
+        place: Place,
+    ) -> Result<Attempt, Status> {
+        let life = Some(self.incarnation.borrow_mut().current());
+        let asked = move |l: Arc<dyn Locator>| -> BoxFuture<'static, _> {
+            Box::pin(async move { l.claim_if_free(user, &place, life).await })
+        };
+        self.ask(asked).await
+    }
+
+    /// Whether this node's life goes on.
+    pub(super) async fn renew(&self) -> Result<Result<(), LocatorError>, Status> {
+        let life = self.incarnation.borrow_mut().current();
+        let (locator, id) = (Arc::clone(&self.locator), self.bound.me.instance.clone());
+        self.backend.run(async move { locator.renew(&id, life).await }).await
+    }
+
     /// Takes the user's place away if it is `place`. Gives whether it was.
     pub(crate) async fn release(&self, user: UserId, place: Place) -> Result<bool, Status> {
-        let asked = {
-            let role = place.role.clone();
-            move |l: Arc<dyn Locator>| -> BoxFuture<'static, _> {
-                Box::pin(async move { l.find(user, &role).await })
-            }
-        };
-        let Some(located) = self.ask(asked).await?.filter(|l| l.place == place) else {
+        let known = if place == self.bound.me { self.bound.remove(user) } else { None };
+        let released = self.take_back(user, place).await;
+        if released.is_ok() {
+            known.into_iter().for_each(|epoch| self.bound.left(user, epoch));
+        } else {
+            // Nobody knows; it was not unbound for the one who asked.
+            known.into_iter().for_each(|epoch| self.bound.add(user, epoch));
+        }
+        released
+    }
+
+    async fn take_back(&self, user: UserId, place: Place) -> Result<bool, Status> {
+        let found = self.look(user, &place.role).await?;
+        let Some(located) = found.filter(|located| located.place == place) else {
             return Ok(false);
         };
         let role = place.role.clone();
@@ -100,19 +160,13 @@ impl Locations {
         Ok(released)
     }
 
-    /// Follows the moves for ever; each life that is over is told to `fence` too.
-    pub(crate) async fn follow(&self, fence: impl Fn(&InstanceId, Incarnation)) {
-        let mut moves = self.locator.watch();
-        while let Some(moved) = moves.next().await {
-            if let Moved::Closed { instance, incarnation } = &moved {
-                fence(instance, *incarnation);
-            }
-            self.on_move(moved);
-        }
+    pub(super) fn watch(&self) -> Moves {
+        self.locator.watch()
     }
 
-    fn on_move(&self, moved: Moved) {
+    pub(super) fn on_move(&self, moved: Moved) {
         self.moves.set(self.moves.get().wrapping_add(1));
+        self.bound.on_move(&moved);
         match moved {
             Moved::Claimed { user, place, epoch } => {
                 let key = (user, place.role.clone());

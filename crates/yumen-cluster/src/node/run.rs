@@ -15,6 +15,7 @@ use crate::{
         locations::Locations,
         remote::{Inbox, NodeHandle},
         router::Router,
+        stats::Stats,
         uplink::Uplink,
         workers::Workers,
     },
@@ -31,6 +32,7 @@ use std::{
 };
 use yumen_core::{
     cluster::{Instance, Kind, State},
+    locator::{Incarnation, Place as Seat},
     watch::Watch,
 };
 use yumen_mesh::{LinkId, Links, Neighbours, Receive};
@@ -65,6 +67,8 @@ type Build<S> = dyn Fn(&Place) -> S + Send + Sync;
 type Publish = dyn Fn(State, u32);
 type Hook<S> = dyn Fn(Rc<S>, Clients) -> LocalFuture<'static, ()> + Send + Sync;
 
+type Told<S> = dyn Fn(Rc<S>, Clients, UserId) -> LocalFuture<'static, ()> + Send + Sync;
+
 pub(crate) fn hook<S: 'static, F, Fut>(hook: F) -> Arc<Hook<S>>
 where
     F: Fn(StateOf<S>, Clients) -> Fut + Send + Sync + 'static,
@@ -88,6 +92,8 @@ pub(crate) struct Plan<S> {
     pub(crate) drain_max: Duration,
     pub(crate) on_start: Vec<Arc<Hook<S>>>,
     pub(crate) on_stop: Vec<Arc<Hook<S>>>,
+    pub(crate) on_hang: Vec<Arc<Hook<S>>>,
+    pub(crate) on_unbound: Vec<Arc<Told<S>>>,
     state: Arc<Build<S>>,
 }
 
@@ -111,6 +117,8 @@ impl<S: 'static> Plan<S> {
             drain_max: Duration::from_secs(30),
             on_start: Vec::new(),
             on_stop: Vec::new(),
+            on_hang: Vec::new(),
+            on_unbound: Vec::new(),
             state: Arc::new(state),
         }
     }
@@ -186,13 +194,17 @@ async fn serve<S: 'static>(
     });
     let uplink: Rc<dyn Uplink> = Rc::new(Rc::clone(links));
     let locator = Arc::clone(ties.cluster.locator());
+    let stats = Rc::new(Stats::default());
+    let me = Seat::node(plan.name.as_str(), ties.id.clone());
+    let parts = (me, env.clock.clone(), Rc::clone(&stats));
     let hub = Hub::new(Parts {
         env: env.clone(),
         id: ties.id.clone(),
         group: plan.name.as_str().into(),
         layout: plan.layout,
         uplink,
-        locations: Locations::new(locator, ties.backend, ties.incarnation),
+        locations: Locations::new(locator, ties.backend, ties.incarnation.clone(), parts),
+        stats,
         gates: ties.gates,
         nodes: ties.nodes,
         handle,
@@ -203,11 +215,7 @@ async fn serve<S: 'static>(
     links.start(receiver);
     env.spawn.local(link::follow(Rc::clone(links), Kind::Gate, gates));
     env.spawn.local(link::follow(Rc::clone(links), Kind::Node, nodes));
-    let locations = Rc::clone(&instance.hub.locations);
-    let fenced = Rc::clone(links);
-    env.spawn.local(async move {
-        locations.follow(|instance, life| fenced.fence(instance, life)).await;
-    });
+    instance.follow(&plan, ties.incarnation, stop.clone());
     env.spawn.local(inbox.serve(Rc::clone(&instance.hub)));
     let (this, follow, report) = (Rc::clone(&instance), stop.clone(), Arc::clone(&progress));
     env.spawn.local(async move { this.report(follow, &report).await });
@@ -280,6 +288,49 @@ impl<S: 'static> Front<S> {
         }
     }
 
+    /// Follows what others decide, until its tasks are ended.
+    fn follow(
+        self: &Rc<Self>,
+        plan: &Arc<Plan<S>>,
+        life: Watch<Incarnation>,
+        mut stop: Watch<Stop>,
+    ) {
+        let spawn = self.hub.env.spawn.clone();
+        let (this, plan) = (Rc::downgrade(self), Arc::clone(plan));
+        let tells = Arc::clone(&plan);
+        if !plan.on_unbound.is_empty() {
+            self.hub.locations.bound.set_on_lost(Rc::new(move |user| {
+                let (Some(this), plan) = (this.upgrade(), Arc::clone(&tells)) else { return };
+                let spawn = this.hub.env.spawn.clone();
+                spawn.local(async move { this.tell_unbound(&plan, user).await });
+            }));
+        }
+        let locations = Rc::clone(&self.hub.locations);
+        spawn.local(async move { locations.follow_life(life).await });
+        let locations = Rc::clone(&self.hub.locations);
+        spawn.local(async move { locations.follow_losses().await });
+        let hub = Rc::clone(&self.hub);
+        spawn.local(async move { hub.follow_moves().await });
+        let this = Rc::clone(self);
+        spawn.local(async move {
+            while stop.current() == Stop::No && stop.changed().await {}
+            if stop.current() != Stop::No {
+                this.hooks(&plan.on_hang).await;
+            }
+        });
+    }
+
+    /// Tells the game that a user is bound here no more.
+    async fn tell_unbound(&self, plan: &Plan<S>, user: UserId) {
+        for told in &plan.on_unbound {
+            let clients = Clients::new(Rc::clone(&self.hub));
+            if caught(async { told(Rc::clone(&self.state), clients, user).await }).await.is_none() {
+                self.hub.stats.panics.bump();
+                tracing::error!(node = %self.hub.id, "a hook panicked");
+            }
+        }
+    }
+
     /// Tells the cluster another weight whenever the settings have one.
     async fn follow_weight(&self, mut settings: Watch<Arc<Settings>>) {
         while settings.changed().await {
@@ -325,6 +376,9 @@ impl<S: 'static> Front<S> {
             () = async {
                 self.hooks(&plan.on_stop).await;
                 hooks_done.set(true);
+                if !plan.on_hang.is_empty() {
+                    self.hub.unbound().await;
+                }
                 self.dispatch.idle().await;
             } => true,
             () = self.hub.env.clock.sleep(max) => false,

@@ -71,7 +71,7 @@ impl Stage {
             cluster: self.cluster.clone(),
             backend: Backend::here(),
             record: Wanted::default(),
-            incarnation: Watch::fixed(yumen_core::locator::Incarnation(1)),
+            incarnation: Watch::fixed(Incarnation(1)),
             gates: Watch::fixed([].into()),
             nodes: Watch::fixed([].into()),
             stop: self.stop.watch(),

@@ -97,6 +97,8 @@ counters! {
     unserved,
     /// Messages of users that another node owns, given to it.
     handed_on,
+    /// Users who were bound to this node, and were found to be bound elsewhere or nowhere.
+    users_lost,
     /// Requests from other threads that found the inbox full.
     inbox_full,
 }

@@ -10,6 +10,7 @@ use crate::{
         remote::{Inbox, NodeHandle},
         router::Router,
         run::{Front, Plan},
+        stats::Stats,
         uplink::{Peer, Uplink},
         workers::Workers,
     },
@@ -25,7 +26,7 @@ use yumen_core::{
     cluster::{Instance, Kind, Snapshot},
     locator::{Incarnation, Locator, Place},
     memory::MemoryLocator,
-    watch::Watch,
+    watch::{Watch, WatchSender},
 };
 use yumen_mesh::{CallError, LinkId, Receive, Unsent};
 use yumen_net::{
@@ -62,6 +63,8 @@ pub(crate) struct Paper {
     pub(crate) answers: RefCell<VecDeque<(u16, Reply)>>,
     /// Calls wait for this before they are answered, if it is set.
     pub(crate) hold: RefCell<Option<Rc<Notify>>>,
+    /// Lives that were fenced off.
+    pub(crate) fences: RefCell<Vec<(InstanceId, Incarnation)>>,
 }
 
 fn packet(bytes: &[u8]) -> String {
@@ -141,6 +144,10 @@ impl Uplink for Rc<Paper> {
         })
     }
 
+    fn fence(&self, instance: &InstanceId, life: Incarnation) {
+        self.fences.borrow_mut().push((instance.clone(), life));
+    }
+
     fn call<'a>(
         &'a self,
         link: LinkId,
@@ -164,6 +171,7 @@ pub(crate) struct Bench<S> {
     pub(crate) locator: Arc<MemoryLocator>,
     pub(crate) front: Rc<Front<S>>,
     pub(crate) inbox: Option<Inbox>,
+    pub(crate) lives: WatchSender<Incarnation>,
 }
 
 impl<S: 'static> Bench<S> {
@@ -206,20 +214,24 @@ impl<S: 'static> Bench<S> {
         let gates = ["gate-1", "gate-2"].map(|id| Instance::new(id.into(), Kind::Gate, ""));
         let (handle, inbox) =
             NodeHandle::new((&plan.name, id.clone()), plan.layout, plan.inbox_max);
+        let (stats, lives) = (Rc::new(Stats::default()), WatchSender::new(incarnation));
+        let me = Place::node(plan.name.as_str(), id.clone());
+        let parts = (me, env.clock.clone(), Rc::clone(&stats));
         let hub = Hub::new(Parts {
             env: env.clone(),
             id,
             group: plan.name.as_str().into(),
             layout: plan.layout,
             uplink: Rc::new(Rc::clone(&paper)),
-            locations: Locations::new(shared, Backend::here(), Watch::fixed(incarnation)),
+            locations: Locations::new(shared, Backend::here(), lives.watch(), parts),
+            stats,
             gates: Watch::fixed(gates.into()),
             nodes: Watch::fixed(nodes),
             handle,
         });
         let front =
             Rc::new(Front::new(hub, plan, &Workers::here(64), Box::new(|_, _| ())).unwrap());
-        Self { env, paper, locator, front, inbox: Some(inbox) }
+        Self { env, paper, locator, front, inbox: Some(inbox), lives }
     }
 
     /// A message of user 7 on a connection of the first gate.

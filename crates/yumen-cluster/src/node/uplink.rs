@@ -5,6 +5,7 @@
 //! [`Uplink::room`] and [`Uplink::call`].
 
 use std::rc::Rc;
+use yumen_core::locator::Incarnation;
 pub(crate) use yumen_mesh::Peer;
 use yumen_mesh::{CallError, LinkId, Links, Load, Unsent};
 use yumen_net::env::LocalFuture;
@@ -44,6 +45,9 @@ pub(crate) trait Uplink {
         command: Command<'a>,
     ) -> LocalFuture<'a, Result<(u16, Reply), CallError>>;
 
+    /// That life of an instance is over, and every earlier one: nothing of it is heard any more.
+    fn fence(&self, _instance: &InstanceId, _life: Incarnation) {}
+
     /// What the links hold now.
     fn load(&self) -> Load {
         Load::default()
@@ -77,6 +81,10 @@ impl Uplink for Rc<Links> {
         command: Command<'a>,
     ) -> LocalFuture<'a, Result<(u16, Reply), CallError>> {
         Box::pin(Links::call(self, link, command))
+    }
+
+    fn fence(&self, instance: &InstanceId, life: Incarnation) {
+        Links::fence(self, instance, life);
     }
 
     fn load(&self) -> Load {

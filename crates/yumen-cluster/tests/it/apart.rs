@@ -15,8 +15,8 @@ pub(crate) const SECRET: &str = "what every process of the cluster knows";
 /// Where two processes find each other.
 #[derive(Clone, Default)]
 pub(crate) struct Stores {
-    registry: Arc<MemoryRegistry>,
-    locator: Arc<MemoryLocator>,
+    pub(crate) registry: Arc<MemoryRegistry>,
+    pub(crate) locator: Arc<MemoryLocator>,
 }
 
 impl Stores {

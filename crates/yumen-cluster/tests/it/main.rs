@@ -21,6 +21,7 @@ mod downlink;
 mod game;
 mod lane;
 mod limits;
+mod lives;
 mod login;
 mod many;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use super::must;
 use crate::locator::{
-    Claim, Incarnation, Located, Locator, LocatorError, Moved, Moves, Place, Role,
+    Attempt, Claim, Incarnation, Located, Locator, LocatorError, Moved, Moves, Place, Role,
 };
 use yumen_proto::{Epoch, InstanceId, UserId};
 
@@ -17,6 +17,7 @@ const EVE: UserId = UserId(1_003);
 pub async fn locator(locator: &dyn Locator) {
     let bench = Bench::new(locator).await;
     bench.the_newest_claim_wins().await;
+    bench.a_claim_if_free_takes_nothing_from_anybody().await;
     bench.a_release_is_compare_and_delete().await;
     bench.roles_are_apart().await;
     bench.changes_are_told_in_order().await;
@@ -175,6 +176,33 @@ impl<'a> Bench<'a> {
         assert_eq!(fourth.previous, None, "what was released is not displaced");
         assert!(fourth.epoch > third.epoch, "epochs grow, also after a release");
         assert!(self.release(ADA, &gate_1(), fourth.epoch).await, "the owner can release");
+    }
+
+    async fn a_claim_if_free_takes_nothing_from_anybody(&self) {
+        let own = Some(self.lives[0]);
+        let attempt = |user, place, life| async move {
+            must("an attempt is answered", self.locator.claim_if_free(user, &place, life).await)
+        };
+        let claimed = |attempt| match attempt {
+            Attempt::Claimed(claim) => claim,
+            Attempt::Taken(at) => panic!("what is free can be claimed, not taken by {at:?}"),
+        };
+        let first = claimed(attempt(ADA, gate_1(), own).await);
+        self.is_at(ADA, &gate_1(), first.epoch, "what is free is claimed").await;
+        let holder = Located { place: gate_1(), epoch: first.epoch };
+        let second = attempt(ADA, gate_2(), None).await;
+        assert_eq!(second, Attempt::Taken(holder), "what is taken is named");
+        self.is_at(ADA, &gate_1(), first.epoch, "and stays what it was").await;
+        let again = claimed(attempt(ADA, gate_1(), own).await);
+        assert!(again.epoch > first.epoch, "a holder can claim again, and epochs grow");
+        assert!(self.release(ADA, &gate_1(), again.epoch).await, "the owner can release");
+        let third = claimed(attempt(ADA, gate_2(), None).await);
+        assert_eq!(third.previous, None, "what was released is free");
+        assert!(self.release(ADA, &gate_2(), third.epoch).await, "the owner can release");
+        let wrong = Some(Incarnation(self.lives[0].0.wrapping_add(1)));
+        let refused = self.locator.claim_if_free(ADA, &gate_1(), wrong).await;
+        let why = "only the life that is open can";
+        assert!(matches!(refused, Err(LocatorError::Superseded { .. })), "{why}: {refused:?}");
     }
 
     async fn a_release_is_compare_and_delete(&self) {

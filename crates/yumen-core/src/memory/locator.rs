@@ -8,7 +8,8 @@ use super::{done, locked};
 use crate::{
     BoxFuture,
     locator::{
-        Claim, Incarnation, Located, Locator, LocatorError, Moved, Moves, MovesSender, Place, Role,
+        Attempt, Claim, Incarnation, Located, Locator, LocatorError, Moved, Moves, MovesSender,
+        Place, Role,
     },
 };
 use std::{
@@ -234,6 +235,26 @@ impl Locator for MemoryLocator {
             let (place, epoch) = (place.clone(), claim.epoch);
             self.moves.send(Moved::Claimed { user, place, epoch });
             Ok(claim)
+        }))
+    }
+
+    fn claim_if_free<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        incarnation: Option<Incarnation>,
+    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
+        done(locked(&self.state, |state| {
+            state.life(&place.instance, incarnation)?;
+            let held = state.places.get(&(user, place.role.clone()));
+            if let Some(held) = held.filter(|held| held.instance != place.instance) {
+                let at = Place { role: place.role.clone(), instance: held.instance.clone() };
+                return Ok(Attempt::Taken(Located { place: at, epoch: held.epoch }));
+            }
+            let claim = state.claim(user, place, incarnation, self.limits.places_max)?;
+            let (place, epoch) = (place.clone(), claim.epoch);
+            self.moves.send(Moved::Claimed { user, place, epoch });
+            Ok(Attempt::Claimed(claim))
         }))
     }
 

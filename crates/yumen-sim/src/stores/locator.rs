@@ -4,7 +4,7 @@ use super::{Fact, HostStores, NoAnswer, Store};
 use tokio::time::Instant;
 use yumen_core::{
     BoxFuture,
-    locator::{Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
+    locator::{Attempt, Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
 };
 use yumen_proto::{Epoch, InstanceId, UserId};
 
@@ -96,6 +96,24 @@ impl Locator for HostStores {
             claim.iter().for_each(|claim| self.claimed(user, place, claim));
             self.way(Store::Locator).await.map_err(failed)?;
             claim
+        })
+    }
+
+    fn claim_if_free<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        incarnation: Option<Incarnation>,
+    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
+        Box::pin(async move {
+            self.way(Store::Locator).await.map_err(failed)?;
+            let tried = self.stores.0.places.claim_if_free(user, place, incarnation).await;
+            self.note(format_args!("claim {user} {place} {incarnation:?} if free: {tried:?}"));
+            if let Ok(Attempt::Claimed(claim)) = &tried {
+                self.claimed(user, place, claim);
+            }
+            self.way(Store::Locator).await.map_err(failed)?;
+            tried
         })
     }
 

@@ -1,0 +1,100 @@
+//! What is left of a gate or node whose life ended without it: paused for too long, or forgotten by a
+//! store that lost its memory.
+
+use super::{
+    apart::Stores,
+    game::{self, LOGIN, SECRET, World},
+    rig::{self, Peer, Rig, Server, until, until_nodes},
+};
+use yumen_cluster::{app::App, gate::DuplicateLogin, node::Node};
+use yumen_core::{
+    locator::{Locator, Place, Role},
+    status::Code,
+};
+use yumen_proto::UserId;
+
+fn room(stores: &Stores, id: &str) -> (Rig, Room) {
+    let cluster = stores.process();
+    let node: Node = rig::node(&cluster, "room", game::routes(), World::default)
+        .id(id)
+        .link_addr("127.0.0.1:0")
+        .build()
+        .unwrap();
+    let handle = node.handles()[0].clone();
+    (Rig::start(App::default().with(node)), Room { handle })
+}
+
+struct Room {
+    handle: yumen_cluster::node::NodeHandle,
+}
+
+fn gate(stores: &Stores, id: &str, policy: DuplicateLogin) -> Server {
+    let cluster = stores.process();
+    let gate = rig::gate(&cluster).id(id).duplicate_login(policy).link_addr("127.0.0.1:0");
+    let gate = gate.build().unwrap();
+    let (addr, handle) = (gate.addresses()[0], gate.handle());
+    let server = Server { addr, gate: handle, rig: Rig::start(App::default().with(gate)) };
+    let mut first = server.client();
+    while !matches!(first.call(1, "x"), rig::Got::Message { .. }) {} // until it has a link to the node
+    server
+}
+
+fn place(stores: &Stores, user: i64, role: &Role) -> Option<Place> {
+    rig::block_on(stores.locator.find(UserId(user), role)).unwrap().map(|at| at.place)
+}
+
+#[test]
+fn w19_a_gate_whose_life_ended_claims_its_users_again_and_takes_none_back() {
+    let stores = Stores::default();
+    let (_node, _) = room(&stores, "r");
+    until_nodes(&stores.process(), 1);
+    let one = gate(&stores, "one", DuplicateLogin::Kick);
+    let other = gate(&stores, "other", DuplicateLogin::Kick);
+    let mut stays = one.client();
+    assert_eq!(stays.call(LOGIN, "7").text(), "welcome");
+    let mut moves = one.client();
+    assert_eq!(moves.call(LOGIN, "8").text(), "welcome");
+    // What the store does when it has not heard of the gate for too long.
+    let life = rig::block_on(stores.locator.open(&"one".into())).unwrap();
+    rig::block_on(stores.locator.close(&"one".into(), life)).unwrap();
+    assert_eq!(place(&stores, 7, &Role::Gate), None);
+    assert_eq!(other.client().call(LOGIN, "8").text(), "welcome");
+    until("it is claimed again", || place(&stores, 7, &Role::Gate));
+    assert_eq!(place(&stores, 7, &Role::Gate), Some(Place::gate("one")));
+    assert_ne!(place(&stores, 8, &Role::Gate), Some(Place::gate("one")));
+    assert_eq!(stays.call(SECRET, "").text(), "7", "and served");
+    assert!(matches!(moves.read(), rig::Got::Closing(..)), "who is elsewhere is told");
+}
+
+#[test]
+fn a_node_whose_life_ended_binds_its_users_again() {
+    let stores = Stores::default();
+    let (_node, room) = room(&stores, "r");
+    until_nodes(&stores.process(), 1);
+    let bind = room.handle.run(|clients| async move { clients.bind_node(UserId(7)).await });
+    assert_eq!(rig::block_on(bind).unwrap(), None);
+    let role = Role::node("room");
+    let life = rig::block_on(stores.locator.open(&"r".into())).unwrap();
+    rig::block_on(stores.locator.close(&"r".into(), life)).unwrap();
+    assert_eq!(place(&stores, 7, &role), None);
+    until("it is bound again", || place(&stores, 7, &role));
+    let bound = room.handle.run(|clients| async move { Ok(clients.bound_users()) });
+    assert_eq!(rig::block_on(bound).unwrap(), [UserId(7)]);
+}
+
+#[test]
+fn a_second_login_at_another_gate_is_refused_where_the_policy_says_so() {
+    let stores = Stores::default();
+    let (_node, _) = room(&stores, "r");
+    until_nodes(&stores.process(), 1);
+    let one = gate(&stores, "one", DuplicateLogin::Refuse);
+    let other = gate(&stores, "other", DuplicateLogin::Refuse);
+    let mut first = one.client();
+    assert_eq!(first.call(LOGIN, "7").text(), "welcome");
+    let mut second: Peer = other.client();
+    assert_eq!(second.call(LOGIN, "7").code(), Code::ILLEGAL_INVOKE);
+    assert_eq!(first.call(SECRET, "").text(), "7");
+    drop(first);
+    until("its place is free", || place(&stores, 7, &Role::Gate).is_none().then_some(()));
+    assert_eq!(second.call(LOGIN, "7").text(), "welcome");
+}
