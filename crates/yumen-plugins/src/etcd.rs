@@ -72,7 +72,7 @@ pub struct EtcdRegistry {
 /// What runs once the registry has been called.
 #[derive(Debug, Default)]
 struct Work {
-    client: Option<Arc<Client>>,
+    client: Option<(Handle, Arc<Client>)>,
     keepers: BTreeMap<(Kind, InstanceId), Keeper>,
     followers: BTreeMap<Kind, Follower>,
 }
@@ -108,17 +108,18 @@ impl EtcdRegistry {
     }
 
     fn client(&self, work: &mut Work) -> Result<(Handle, Arc<Client>), RegistryError> {
-        let runtime = Handle::try_current().map_err(failed)?;
-        if let Some(client) = &work.client {
-            return Ok((runtime, Arc::clone(client)));
+        if let Some((runtime, client)) = &work.client {
+            return Ok((runtime.clone(), Arc::clone(client)));
         }
+        let runtime = Handle::try_current().map_err(failed)?;
         let access = Access {
             endpoints: self.plan.endpoints.clone(),
             timeout: self.plan.timeout,
             user: self.plan.user.clone(),
         };
         let Some(client) = Client::new(access) else { return Err(failed("no addresses")) };
-        let client = Arc::clone(work.client.insert(Arc::new(client)));
+        let client = Arc::new(client);
+        work.client = Some((runtime.clone(), Arc::clone(&client)));
         Ok((runtime, client))
     }
 

@@ -72,7 +72,12 @@ pub(super) fn endpoint(addr: &str, dial_max: Duration, wait: Duration) -> Result
 pub(super) enum CallError {
     /// Nobody answered, or nobody who could: the next try may succeed.
     #[error("{addr}: {what}")]
-    Away { addr: String, what: String },
+    Away {
+        addr: String,
+        what: String,
+        /// Whether a member said that itself, rather than nothing.
+        answered: bool,
+    },
     /// The server answered, with a refusal.
     #[error("{addr}: {}", status.message())]
     Refused { addr: String, status: Box<Status> },
@@ -137,7 +142,7 @@ impl Client {
         A: Message + Default + 'static,
     {
         let mut left = self.access.endpoints.len();
-        let mut renewed = false;
+        let (mut renewed, mut answered) = (false, false);
         loop {
             left = left.saturating_sub(1);
             let (number, addr, grpc) = self.grpc();
@@ -155,8 +160,9 @@ impl Client {
                 return Err(CallError::Refused { addr, status: Box::new(error) });
             }
             self.hang_up(number);
+            answered |= is_from_server(&error);
             if left == 0 {
-                return Err(CallError::Away { addr, what: what(&error) });
+                return Err(CallError::Away { addr, what: what(&error), answered });
             }
         }
     }
@@ -212,7 +218,8 @@ impl Client {
         }
         if is_away(error) {
             self.hang_up(number);
-            return CallError::Away { addr: addr.to_owned(), what: what(error) };
+            let answered = is_from_server(error);
+            return CallError::Away { addr: addr.to_owned(), what: what(error), answered };
         }
         CallError::Refused { addr: addr.to_owned(), status: Box::new(error.clone()) }
     }
@@ -333,6 +340,11 @@ fn is_away(error: &Status) -> bool {
             | Code::Unknown
             | Code::Internal
     )
+}
+
+/// What broke on the way has a cause, and what came too late has its code.
+fn is_from_server(error: &Status) -> bool {
+    std::error::Error::source(error).is_none() && error.code() != Code::DeadlineExceeded
 }
 
 /// Whether the server no longer knows the token, or knows of changed accounts.

@@ -303,7 +303,9 @@ impl Work {
     async fn read(&self) -> Result<Read, FollowError> {
         let refused = match self.pages(Needs::Leader).await {
             Ok(read) => return Ok(read),
-            Err(error) => error,
+            Err(error @ CallError::Away { answered: true, .. }) => error,
+            // Nobody is there, or it is forbidden: to ask for less takes time and changes nothing.
+            Err(error) => return Err(error.into()),
         };
         match self.pages(Needs::Member).await {
             // A member may have slept: what it knows must not undo what was known.

@@ -55,6 +55,19 @@ async fn is_well(registry: &EtcdRegistry) {
     .await;
 }
 
+async fn says(registry: &EtcdRegistry, what: &str) {
+    let says = || match registry.health() {
+        Health::Failing { last, .. } => last.contains(what),
+        Health::Good => false,
+    };
+    within(async {
+        while !says() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 async fn is_red(registry: &EtcdRegistry) {
     within(async {
         while registry.health().is_ready() {
@@ -181,6 +194,8 @@ async fn w20_a_stream_that_dies_without_a_word_is_noticed(version: Version) {
     let mut nodes = follow(&other).await;
     for name in ["b", "c"] {
         proxy.blackhole();
+        // Long before the connection's own keep-alive would end it.
+        says(&other, "gave no sign of life").await;
         join(&registry, &node(name)).await;
         until(&mut nodes, |set| ids(set).contains(&name)).await;
     }

@@ -160,19 +160,18 @@ async fn a_history_that_was_dropped_is_read_again_and_is_no_failure(version: Ver
     let addr = member.addr();
     gateway::put(&addr, "/services/node/node-1", DUES).await;
     let proxy = Proxy::start(addr.clone(), Some("192.168.1.10")).await;
-    let registry = member.brisk().build().unwrap();
     // After a failure the one that goes would be missed for two minutes.
     let followed = EtcdRegistry::builder([proxy.addr()]).timeout(Duration::from_secs(5));
     let followed = followed.retry_interval(Duration::from_secs(120)).build().unwrap();
     let nodes = followed.watch(Kind::Node);
     let (nodes, ()) = within(async { tokio::join!(nodes, proxy.held()) }).await;
     let mut nodes = nodes.unwrap();
-    join(&registry, &node("a")).await;
+    gateway::put(&addr, "/services/node/a", &DUES.replace("node-1", "a")).await;
     gateway::delete(&addr, "/services/node/node-1").await;
     gateway::compact(&addr).await;
     proxy.set(Gate::Open);
     until_ids(&mut nodes, &["a"]).await;
-    join(&registry, &node("b")).await;
+    gateway::put(&addr, "/services/node/b", &DUES.replace("node-1", "b")).await;
     until_ids(&mut nodes, &["a", "b"]).await;
     assert_eq!(followed.health(), Health::Good);
     assert_eq!(proxy.accepted(), 1);
