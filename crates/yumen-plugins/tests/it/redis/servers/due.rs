@@ -29,7 +29,21 @@ fn bind_gate(uid: i64, gate: &str) -> [Vec<String>; 2] {
     [set, ["publish", GATES, &event].map(str::to_owned).to_vec()]
 }
 
-async fn due_binds(conn: &mut redis::aio::MultiplexedConnection, uid: i64, gate: &str) {
+pub(super) async fn due_unbinds(
+    conn: &mut redis::aio::MultiplexedConnection,
+    uid: i64,
+    gate: &str,
+) {
+    let key = format!("due:locate:user:{uid}:gate");
+    let answer: Vec<String> = raw(conn, &["eval", UNBIND_GATE, "1", &key, gate]).await;
+    if answer == ["OK"] {
+        let event =
+            format!(r#"{{"uid":{uid},"type":3,"insID":"{gate}","insKind":"gate","insName":""}}"#);
+        due(conn, &[&["publish", GATES, &event]]).await;
+    }
+}
+
+pub(super) async fn due_binds(conn: &mut redis::aio::MultiplexedConnection, uid: i64, gate: &str) {
     for command in bind_gate(uid, gate) {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         due(conn, &[&words]).await;
