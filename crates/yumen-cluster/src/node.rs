@@ -58,6 +58,7 @@ pub use stats::{Counter, Stats};
 
 use crate::{
     cluster::Cluster,
+    gate::fresh_id,
     instance::{BuildError, Member, check_common, instance_id},
     link,
 };
@@ -145,7 +146,7 @@ impl<S: 'static> NodeBuilder<S> {
     }
 
     /// Id in the cluster; every process needs its own. Default: `cluster.node.id` of the settings, or
-    /// else the name. Further instances are called `<id>.1`, `<id>.2` and so on.
+    /// else the name, with a random number behind it in a cluster of several processes. Further instances are called `<id>.1`, `<id>.2` and so on.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.code.id = Some(id.into());
         self
@@ -308,7 +309,11 @@ impl<S: 'static> NodeBuilder<S> {
     fn build_with(self, bind: Bind) -> Result<Node, BuildError> {
         let Self { cluster, mut plan, code, links, written } = self;
         let mut problems = Vec::new();
+        let is_written = |settings: &Settings| !settings.cluster.node.id.is_empty();
+        let is_named = code.id.is_some() || written.as_ref().is_some_and(is_written);
         let (id, instances) = code.decide(&mut plan, written.as_ref(), &mut problems);
+        // The name would be the id of every process that runs this program.
+        let id = if is_named || !cluster.is_apart() { id } else { fresh_id(&plan.name) };
         check_common(&id, &plan.name, instances, &mut problems);
         plan.check(&mut problems);
         let links =

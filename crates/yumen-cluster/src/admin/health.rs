@@ -140,3 +140,54 @@ pub(super) async fn drain(
     let body = Drain { was: was.name(), phase: phase.name(), what };
     Ok(answer::json(StatusCode::ACCEPTED, &body))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yumen_core::{
+        BoxFuture,
+        cluster::{Instance, Kind, Snapshot},
+        memory::MemoryLocator,
+        registry::{Registry, RegistryError},
+        watch::Watch,
+    };
+    use yumen_proto::id::InstanceId;
+
+    /// A registry that has failed so often.
+    struct Failing(u32);
+
+    impl Registry for Failing {
+        fn name(&self) -> &'static str {
+            "etcd"
+        }
+
+        fn join<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn leave<'a>(
+            &'a self,
+            _: &'a InstanceId,
+            _: Kind,
+        ) -> BoxFuture<'a, Result<(), RegistryError>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn watch(&self, _: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
+            Box::pin(async { Ok(Watch::fixed([].into())) })
+        }
+
+        fn health(&self) -> Health {
+            Health::Failing { failures: self.0, last: "connection refused".to_owned() }
+        }
+    }
+
+    #[test]
+    fn a_store_that_failed_five_times_in_a_row_is_named_with_its_last_word() {
+        let failing =
+            |failures| failing_stores(&Cluster::new(Failing(failures), MemoryLocator::default()));
+        assert_eq!(failing(4), [""; 0]);
+        let said = "the registry (etcd) failed 5 times in a row: connection refused";
+        assert_eq!(failing(5), [said]);
+    }
+}

@@ -186,9 +186,30 @@ impl Membership {
             while !self.peers.are_known.current() && self.peers.are_known.changed().await {}
             self.check().await?;
         }
-        let witness = Witness { entry: self.entry, said: Said::default() };
-        presence::keep(self.registry, self.wanted, witness).await;
+        let Self { registry, entry, wanted, candidate, peers } = self;
+        let witness = Witness { entry, said: Said::default() };
+        tokio::join!(presence::keep(registry, wanted, witness), tell_of_rivals(candidate, peers));
         Ok(())
+    }
+}
+
+/// Says so if another process has joined under the id of this one in spite of all, as two can that start at
+/// the same moment. Neither is ended for it: nobody can tell which of them has the users.
+async fn tell_of_rivals(candidate: Option<Candidate>, peers: Peers) {
+    let Some(Candidate { id, kind, endpoint }) = candidate else { return };
+    let mut peers = if kind == Kind::Gate { peers.gates } else { peers.nodes };
+    let said = Said::default();
+    while peers.changed().await {
+        let all = peers.current();
+        let other = all.iter().find(|other| other.id == id && other.endpoint != endpoint);
+        if let Some(other) = other.filter(|_| said.is_due()) {
+            tracing::error!(
+                "another process is registered as {} {id}, at {}: users are lost between the two; stop one of \
+                 them and give it an id of its own",
+                what(kind),
+                other.endpoint
+            );
+        }
     }
 }
 

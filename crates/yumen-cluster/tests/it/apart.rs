@@ -40,3 +40,15 @@ fn a_gate_and_a_node_of_different_processes_serve_a_client() {
     assert_eq!(client.call(ECHO, "hello").text(), "hello");
     assert_eq!(client.call(LOGIN, "7").text(), "welcome");
 }
+
+#[test]
+fn each_process_of_a_fleet_has_a_node_of_its_own_unless_the_id_is_said() {
+    let fleet = Stores::default().process();
+    let id = |cluster: &Cluster| {
+        let node =
+            yumen_cluster::node::Node::builder(cluster, "room", |_| ()).link_addr("127.0.0.1:0");
+        node.build().unwrap().handles()[0].node_id().to_string()
+    };
+    assert_eq!(id(&Cluster::in_process()), "room");
+    assert!(id(&fleet).starts_with("room-") && id(&fleet) != id(&fleet));
+}

@@ -46,7 +46,8 @@ impl Setting {
         let world = World::default();
         let state = world.clone();
         let routes = game::with_events(game::routes());
-        let node = rig::node(&cluster(), "node", routes, move || state.clone()).build().unwrap();
+        let node = rig::node(&cluster(), "node", routes, move || state.clone());
+        let node = node.id("node").build().unwrap();
         let handle = node.handles()[0].clone();
         let build = |gate: GateBuilder| gate.duplicate_login(policy).build().unwrap();
         let gates = match place {

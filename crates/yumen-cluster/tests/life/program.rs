@@ -78,7 +78,8 @@ pub(crate) fn main() -> ExitCode {
             .route(STUCK, on(stuck))
             .route(CRASH, on(crash))
             .route(LATER, on(later));
-        let mut node = Node::builder(&cluster, name, move |_| Arc::clone(&state))
+        let mut node = Node::builder(&cluster, name.as_str(), move |_| Arc::clone(&state))
+            .id(name.as_str())
             .routes(routes)
             .link_addr(links.as_str());
         let hook = setting("HOOK").unwrap_or_default();
