@@ -50,6 +50,9 @@ use yumen_proto::{
 const ENDING_MAX: Duration = Duration::from_secs(2);
 /// Longest time for parting after idleness.
 const PARTING_MAX: Duration = Duration::from_secs(5);
+/// A peer that was silent for longer is passed over where another can do: its heartbeats come each
+/// second.
+const QUIET_AFTER: Duration = Duration::from_millis(2_500);
 /// A link that was open for so long owes no pause before it is dialled again.
 const STEADY: Duration = Duration::from_secs(5);
 
@@ -386,7 +389,15 @@ impl Far {
             if late {
                 self.lose(links, &pair);
             }
+            pair.quiet.set(self.silence(&pair, now) > QUIET_AFTER);
         }
+    }
+
+    /// How long nothing has come on either connection of a link.
+    fn silence(&self, pair: &Pair, now: Now) -> Duration {
+        let conns = [&pair.data, &pair.control].into_iter().filter_map(|lane| lane.conn.get());
+        let silence = |conn| self.driver.with(conn, |machine, _, _| machine.silence(now.mono));
+        conns.filter_map(silence).min().unwrap_or_default()
     }
 
     /// Begins to part from a peer with which nothing was exchanged for long.

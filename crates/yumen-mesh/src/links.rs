@@ -259,6 +259,16 @@ impl Links {
         })
     }
 
+    /// Whether what is sent on a link now is likely to arrive soon: not while it is being dialled, and
+    /// not while its peer is silent. Nothing is known of one of due's, which only answers.
+    pub fn is_up(&self, link: LinkId) -> bool {
+        let peers = self.peers.borrow();
+        peers.get(&link).is_some_and(|peer| match peer.carrier.as_ref() {
+            Carrier::Here(_) | Carrier::Near(_) | Carrier::Due(_) => true,
+            Carrier::Far(pair) => pair.is_up(),
+        })
+    }
+
     /// Sends a frame after all earlier ones of its lane. It may wait until [`Links::flush`].
     ///
     /// # Errors

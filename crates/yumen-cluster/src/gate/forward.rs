@@ -18,7 +18,7 @@ use yumen_proto::{
     extension::StatusReply,
     id::{ConnId, InstanceId, UserId},
     link::{Command, Frame},
-    packet::Data,
+    packet::{Data, Packet},
 };
 
 /// Longest batch of one connection before others get a turn.
@@ -108,6 +108,7 @@ impl Service<ServerConn, Session> for Front {
     }
 
     fn on_sweep(&self, now: Now) {
+        self.0.look_at_nodes();
         self.0.shed(now);
         self.0.report_doors(now);
     }
@@ -230,6 +231,15 @@ impl Hall {
                 member.link.set(None);
                 Err(NODE_GONE)
             }
+        }
+    }
+
+    /// A message was queued for a node, and now it is known that it will never be sent.
+    pub(super) fn unsent(&self, conn: ConnId, packet: &[u8]) {
+        let layout = self.plan.listens.first().map(|listen| listen.settings.layout);
+        if let Some(Ok(Packet::Data(data))) = layout.map(|layout| layout.decode_message(packet)) {
+            self.refuse(conn, &data, NODE_GONE);
+            self.driver.flush();
         }
     }
 

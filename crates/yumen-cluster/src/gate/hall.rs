@@ -170,6 +170,20 @@ impl Hall {
         for member in new.members() {
             let known = old.members().iter().find(|known| known.id == member.id);
             member.link.set(known.and_then(|known| known.link.get()));
+            member.up.set(known.is_none_or(|known| known.up.get()));
+        }
+    }
+
+    /// Notes which nodes are likely to take a message now, and dials those that are not linked any more,
+    /// so that no client's message has to find out.
+    pub(super) fn look_at_nodes(&self) {
+        let table = Rc::clone(&self.table.borrow());
+        for member in table.members() {
+            match member.link.get() {
+                Some(link) => member.up.set(self.links.is_up(link)),
+                None if !member.up.get() => drop(self.link(member)),
+                None => {}
+            }
         }
     }
 
@@ -284,6 +298,7 @@ impl Hall {
         let table = Rc::clone(&self.table.borrow());
         for member in table.members().iter().filter(|member| member.link.get() == Some(link)) {
             member.link.set(None);
+            member.up.set(false);
         }
         self.in_flight.set(0);
         for conn in self.driver.ids() {

@@ -58,6 +58,12 @@ impl Receive for Front {
     fn on_lost(&self, link: LinkId, _peer: &InstanceId) {
         self.0.lose(link);
     }
+
+    fn on_unsent(&self, _peer: &InstanceId, frame: Frame<'_>) {
+        if let Frame::Request { command: Command::Deliver { conn, packet, .. }, .. } = frame {
+            self.0.unsent(conn, packet);
+        }
+    }
 }
 
 impl Hall {

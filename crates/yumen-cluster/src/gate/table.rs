@@ -25,6 +25,8 @@ pub(crate) struct Member {
     pub(crate) events: Vec<Event>,
     /// The link to it, once dialled.
     pub(crate) link: Cell<Option<LinkId>>,
+    /// Whether what is sent to it is likely to arrive soon, as of the last look.
+    pub(crate) up: Cell<bool>,
 }
 
 /// A route that some node serves.
@@ -69,7 +71,7 @@ impl Table {
             }
             state_of.push((node.state, node.weight.max(1)));
             let (id, events) = (node.id.clone(), node.events.clone());
-            table.members.push(Member { id, events, link: Cell::new(None) });
+            table.members.push(Member { id, events, link: Cell::new(None), up: Cell::new(true) });
         }
         for (id, node) in
             nodes.iter().flat_map(|node| shard::routes(node).map(move |id| (id, node)))
@@ -129,7 +131,21 @@ impl Table {
     #[inline]
     pub(crate) fn pick(&self, route: &Route, how: Dispatch, roll: u64) -> Option<&Member> {
         let pick = route.turns.borrow_mut().pick(how, &route.weights, roll)?;
-        self.member(*route.open.get(pick)?)
+        let member = self.member(*route.open.get(pick)?)?;
+        if member.up.get() { Some(member) } else { self.another(route, roll).or(Some(member)) }
+    }
+
+    /// A member that is up instead of one that is not, any of them with equal chances.
+    #[cold]
+    fn another(&self, route: &Route, roll: u64) -> Option<&Member> {
+        let up = || {
+            let all = route.open.iter().filter_map(|index| self.member(*index));
+            all.filter(|member| member.up.get())
+        };
+        // The low bits have chosen the first one.
+        let count = u64::try_from(up().count()).unwrap_or(u64::MAX);
+        let at = (roll >> 32).checked_rem(count)?;
+        up().nth(usize::try_from(at).ok()?)
     }
 
     /// The member that a message of this user goes to on a route that any may serve.
@@ -217,6 +233,25 @@ mod tests {
         assert_eq!(picked(&table, 3), ["a"]);
         assert!(picked(&table, 4).is_empty());
         assert!(table.route(5.into()).is_none());
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_gets_nothing_while_another_does() {
+        let all = ["a", "b", "c"].map(|id| node(id, "g", State::Work, &[plain(1)]));
+        let table = Table::new(&Snapshot::from(all), &Routes::default());
+        table.members()[1].up.set(false);
+        assert_eq!(picked(&table, 1), ["a", "c"]);
+        let route = table.route(1.into()).unwrap();
+        let rolls = (0..64).map(|roll| roll << 32 | roll);
+        let mut seen: Vec<_> = rolls
+            .filter_map(|roll| table.pick(route, Dispatch::Random, roll))
+            .map(|member| member.id.to_string())
+            .collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen, ["a", "c"]);
+        table.members().iter().for_each(|member| member.up.set(false));
+        assert_eq!(picked(&table, 1), ["a", "b", "c"], "whoever may come back is all there is");
     }
 
     #[test]

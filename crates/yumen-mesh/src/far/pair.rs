@@ -93,6 +93,8 @@ pub(crate) struct Pair {
     verdict: Cell<Option<Verdict>>,
     /// An attempt has failed already.
     repeated: Cell<bool>,
+    /// Nothing has come from the peer for longer than its heartbeats allow.
+    pub(super) quiet: Cell<bool>,
     pub(super) changed: Notify,
 }
 
@@ -120,12 +122,22 @@ impl Pair {
             waiters: RefCell::default(),
             verdict: Cell::new(None),
             repeated: Cell::new(false),
+            quiet: Cell::new(false),
             changed: Notify::new(),
         }
     }
 
     pub(super) fn stage(&self) -> Stage {
         self.stage.get()
+    }
+
+    /// Whether what is sent now is likely to arrive soon. A link that rests is dialled by sending.
+    pub(crate) fn is_up(&self) -> bool {
+        match self.stage() {
+            Stage::Open => !self.quiet.get(),
+            Stage::Dormant | Stage::Parting => true,
+            Stage::Dialling | Stage::Joining | Stage::Over => false,
+        }
     }
 
     pub(super) fn lane(&self, lane: Lane) -> &End {
@@ -182,6 +194,7 @@ impl Pair {
         self.room.set(0);
         self.opened.set(Some(now));
         self.ending.set(None);
+        self.quiet.set(false);
         self.used.set(now);
         self.enter(Stage::Open, now);
     }

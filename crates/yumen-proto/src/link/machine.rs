@@ -5,6 +5,7 @@
 //! is its owner's part. It opens no socket, reads no clock and makes up no number. The one thing to
 //! know: before [`LinkEvent::Up`] nothing but the handshake may be sent, and nothing else is accepted.
 
+mod beat;
 mod credit;
 mod event;
 mod handshake;
@@ -385,22 +386,11 @@ impl LinkConn {
         self.skipped = self.skipped.saturating_add(1);
     }
 
-    /// Whether this side sends heartbeats: the dialler always, the server only to one of ours.
-    fn beats(&self) -> bool {
-        matches!(self.role, Role::Dialler { .. }) || self.is_ours()
-    }
-
     /// Largest frame that is read now. A peer that may not send commands yet has little to say, and
     /// nothing more is kept of it.
     fn largest(&self) -> usize {
         let max = self.settings.frame_max;
         if self.is_trusted() { max } else { max.min(CONTROL_MAX) }
-    }
-
-    /// Longest silence; none of one of due's that was dialled, which only ever answers.
-    fn idle_max(&self) -> Option<Duration> {
-        let answers_only = matches!(self.role, Role::Dialler { .. }) && !self.peer.ours;
-        (!answers_only).then_some(self.settings.idle_max)
     }
 }
 
@@ -554,7 +544,7 @@ impl Machine for LinkConn {
             return Err(CloseReason::Idle);
         }
         if self.beats() && (self.beat_at.is_none() || passed(self.beat_at, now)) {
-            self.beat_at = now.mono.checked_add(self.settings.heartbeat);
+            self.beat_at = now.mono.checked_add(self.beat_every());
             out.buffer().extend_from_slice(&HEARTBEAT);
         }
         Ok(())

@@ -26,7 +26,7 @@ pub struct LinkSettings {
     pub frame_max: usize,
     /// Longest time until both sides know each other. Default: 3 s.
     pub handshake_max: Duration,
-    /// Time between two heartbeats. Default: 10 s, as due's.
+    /// Time between two heartbeats; at most 1 s between two of ours. Default: 10 s, as due's.
     pub heartbeat: Duration,
     /// Longest silence of a peer that sends heartbeats. Default: 20 s, as due's.
     pub idle_max: Duration,

@@ -368,9 +368,10 @@ fn two_of_ours_send_heartbeats_and_notice_silence() {
         node.link.on_deadline(now, &mut node.out).unwrap();
         settle(now, &mut gate, &mut node);
     }
-    // The server's last heartbeat came at 91 s, the dialler's at 100 s.
-    assert_eq!(gate.link.on_deadline(at(now, 110_999), &mut gate.out), Ok(()));
-    assert_eq!(gate.link.on_deadline(at(now, 111_000), &mut gate.out), Err(CloseReason::Idle));
+    // The last heartbeats came at 100 s: between two of ours there is one each second.
+    assert_eq!(gate.link.silence(at(now, 103_000).mono), std::time::Duration::from_secs(3));
+    assert_eq!(gate.link.on_deadline(at(now, 119_999), &mut gate.out), Ok(()));
+    assert_eq!(gate.link.on_deadline(at(now, 120_000), &mut gate.out), Err(CloseReason::Idle));
     assert_eq!(node.link.on_deadline(at(now, 119_999), &mut node.out), Ok(()));
     assert_eq!(node.link.on_deadline(at(now, 120_000), &mut node.out), Err(CloseReason::Idle));
 }
