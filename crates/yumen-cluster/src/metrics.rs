@@ -261,6 +261,7 @@ fn outside(page: &mut Page<'_>, whose: Whose<'_>, load: &Load) {
     }
     page.sample(&family::LINK_CREDIT_WAITS, whose, &[], counts.credit_waits);
     page.sample(&family::LINK_UNSENT, whose, &[], counts.unsent);
+    page.sample(&family::LINK_ANSWERED_LATE, whose, &[], counts.answered_late);
 }
 
 fn wide(count: usize) -> u64 {

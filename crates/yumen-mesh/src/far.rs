@@ -261,6 +261,7 @@ impl Far {
 
     /// The registry has other records than before: who is gone from it and not connected is lost.
     pub(crate) fn peers_changed(&self, links: &Links) {
+        self.dues_changed(links);
         for pair in links.pairs() {
             let known = links.directory().find(&pair.peer).is_some();
             if !known && pair.stage() == Stage::Dormant {

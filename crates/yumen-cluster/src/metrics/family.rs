@@ -225,6 +225,8 @@ families! {
         LINK_CREDIT_WAITS = "yumen_link_credit_waits_total" Counter [];
         /// Frames that were queued for an instance and could never be sent.
         LINK_UNSENT = "yumen_link_unsent_frames_total" Counter [];
+        /// Answers that an instance of due's did not get: it was too late for them, or it was gone.
+        LINK_ANSWERED_LATE = "yumen_link_answered_late_total" Counter [];
         /// 1 if the instance did not answer the question for its numbers in time, and so shows none.
         STALE = "yumen_instance_stale" Gauge ["kind"];
         /// How late a timer of 100 ms fired on the instance's thread; up to 2 ms is the timer itself.

@@ -19,7 +19,7 @@ use yumen_core::{
 use yumen_mesh::LinkId;
 use yumen_proto::{
     id::{ConnId, InstanceId, RouteId, UserId},
-    link::{Command, Reply, TARGETS_MAX, Target, TargetKind, Targets},
+    link::{Command, Reply, TARGETS_MAX, TARGETS_MAX_DUE, Target, TargetKind, Targets},
 };
 
 /// Who gets a broadcast, or is counted.
@@ -111,6 +111,12 @@ impl Hub {
         Ok(gates)
     }
 
+    /// Most targets of one frame to that gate: due misreads more (W-08).
+    fn targets_max(&self, link: LinkId) -> usize {
+        let dues = matches!(self.peer(link), Some((_, false)));
+        if dues { TARGETS_MAX_DUE } else { TARGETS_MAX }
+    }
+
     /// Sends something about lists of users, in as many frames as the lists need.
     pub(crate) fn send_lists<'a>(
         &self,
@@ -119,7 +125,7 @@ impl Hub {
     ) -> Result<(), Status> {
         let mut result = Ok(());
         for (link, users) in lists {
-            for part in users.chunks(TARGETS_MAX) {
+            for part in users.chunks(self.targets_max(*link)) {
                 result = result.and(self.send(*link, command(Targets::from_slice(part))));
             }
         }
@@ -134,7 +140,7 @@ impl Hub {
     ) -> Result<u64, Status> {
         let mut calls = Vec::new();
         for (link, users) in lists {
-            for part in users.chunks(TARGETS_MAX) {
+            for part in users.chunks(self.targets_max(*link)) {
                 calls.push((*link, command(Targets::from_slice(part))));
             }
         }

@@ -170,6 +170,23 @@ fn a_list_of_users_costs_one_frame_per_gate() {
 }
 
 #[test]
+fn w08_ten_thousand_users_at_a_due_gate_are_reached_in_frames_that_it_can_read() {
+    run(async |b, _, clients| {
+        b.locator.open(&"due".into()).await.unwrap();
+        for user in 1..=10_000 {
+            b.online(user, "due").await;
+        }
+        let users: Vec<UserId> = (1..=10_000).map(UserId).collect();
+        clients.multicast(&users, 9, &Msg("all")).await.unwrap();
+        let expected =
+            [r#"[4] multicast 8189 from 1 9/0 "all""#, r#"[4] multicast 1811 from 8190 9/0 "all""#];
+        assert_eq!(log(&b.paper), expected);
+        b.paper.answers.borrow_mut().extend([(0, Reply::Total(8189)), (0, Reply::Total(1811))]);
+        assert_eq!(clients.multicast_acked(&users, 9, &Msg("all")).await.unwrap(), 10_000);
+    });
+}
+
+#[test]
 fn everybody_is_reached_through_every_gate_and_counted() {
     run(async |b, _, clients| {
         clients.broadcast(Audience::Users, 9, &Msg(1)).unwrap();

@@ -123,6 +123,9 @@ impl Far {
             }
             return;
         }
+        if let Some(due) = links.due_of(&id) {
+            links.drop_link(due.link); // one of ours has taken its place
+        }
         match self.place(links, (&id, peer.kind), peer.mark) {
             Place::Kept(pair) => self.attach(&pair, (conn, lane), &peer),
             Place::Refused => self.refuse((conn, &id), Reason::Duplicate, Farewell::Duplicate),

@@ -336,6 +336,16 @@ impl Far {
         }
     }
 
+    /// The registry has other records than before: one of ours may have taken the place of one of due's,
+    /// under its id.
+    pub(super) fn dues_changed(&self, links: &Links) {
+        for due in links.dues() {
+            if links.directory().find(&due.peer).is_some_and(|(_, ours)| ours) {
+                links.drop_link(due.link);
+            }
+        }
+    }
+
     /// A second has passed.
     pub(super) fn sweep_dues(&self, links: &Links, now: Now) {
         for due in links.dues() {

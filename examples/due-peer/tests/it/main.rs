@@ -14,6 +14,7 @@
 mod clients;
 mod foreign;
 mod foreign_gate;
+mod foreign_mesh;
 mod foreign_node;
 mod one_process;
 mod ours;
