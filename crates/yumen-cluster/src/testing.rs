@@ -3,8 +3,10 @@
 //! The same gates and nodes as in a process of their own, started in the same order; only sockets and
 //! time differ. Nothing here is for production.
 
+mod held;
 mod hosted;
 
+pub use held::{Held, Probe};
 pub use hosted::{Hosted, members};
 
 use crate::{

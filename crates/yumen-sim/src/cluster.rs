@@ -19,7 +19,7 @@ use yumen_cluster::{
     client,
     cluster::Cluster,
     instance::{InstanceError, Stop},
-    testing::{Hosted, members},
+    testing::{Held, Hosted, Probe, members},
 };
 use yumen_core::{
     locator::Incarnation,
@@ -77,6 +77,8 @@ struct Host {
 
 struct Live {
     hosted: Vec<Hosted>,
+    probe: Probe,
+    is_paused: Cell<bool>,
     stores: HostStores,
 }
 
@@ -160,7 +162,9 @@ impl Sim {
         let (number, life) = (stores.boot(), lives.watch());
         note!(self.trace, "start {host} {number}");
         let boot = Boot { cluster: stores.cluster(), host: host.to_owned(), number, life };
-        let (cluster, parts) = members(make(&boot));
+        let part = make(&boot);
+        let (probe, is_paused) = (Probe::from(&part), Cell::new(false));
+        let (cluster, parts) = members(part);
         let env = self.net.env(host);
         let mut lives = Some(lives);
         let start = |member| {
@@ -171,7 +175,7 @@ impl Sim {
         };
         let hosted = parts.into_iter().map(start).collect();
         if let Some(known) = self.hosts.borrow_mut().get_mut(host) {
-            known.live = Some(Live { hosted, stores });
+            known.live = Some(Live { hosted, probe, is_paused, stores });
             known.boots = number;
         }
     }
@@ -196,6 +200,7 @@ impl Sim {
         note!(self.trace, "pause {host}");
         self.with(host, |live| {
             live.stores.pause(true);
+            live.is_paused.set(true);
             live.hosted.iter().for_each(Hosted::pause);
         });
     }
@@ -205,6 +210,7 @@ impl Sim {
         note!(self.trace, "resume {host}");
         self.with(host, |live| {
             live.stores.pause(false);
+            live.is_paused.set(false);
             live.hosted.iter().for_each(Hosted::resume);
         });
     }
@@ -227,6 +233,19 @@ impl Sim {
             live.stores.kill();
             live.hosted.iter().for_each(Hosted::kill);
         }
+    }
+
+    /// What the instances of a host hold; nothing while it is down or paused.
+    pub async fn held(&self, host: &str) -> Vec<Held> {
+        let probe = {
+            let hosts = self.hosts.borrow();
+            let live = hosts.get(host).and_then(|known| known.live.as_ref());
+            live.filter(|live| !live.is_paused.get()).map(|live| live.probe.clone())
+        };
+        let Some(probe) = probe else { return Vec::new() };
+        // It may be paused or killed while it is asked.
+        let held = tokio::time::timeout(Duration::from_millis(100), probe.held()).await;
+        held.unwrap_or_default()
     }
 
     /// Whether the instances of a host have ended by themselves, and how.

@@ -16,7 +16,11 @@ use bot::{Bot, Stage};
 use faults::{Act, Plan};
 use game::Effects;
 use history::History;
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 use tokio::time::sleep;
 use yumen_cluster::{
     app::Part,
@@ -29,6 +33,13 @@ use yumen_net::{env::Dice, spawn::Spawn};
 const SERVED_MAX: Duration = Duration::from_secs(30);
 /// Everything must be gone so long after all have left.
 const EMPTY_MAX: Duration = Duration::from_secs(40);
+
+/// Calls are answered or given up by then.
+const CALLS_MAX: Duration = Duration::from_secs(6);
+/// How often queues are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The largest message of a run, in bytes.
+const MESSAGE_MAX: u64 = 1024;
 
 /// What a run is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,10 +122,14 @@ impl Run {
         sleep(Duration::from_secs(1)).await;
         let history = History::new(sim.trace());
         let (stage, crowd) = self.stage(&history);
+        let watch = self.watch_bounds();
         let (plan, calm_at) = self.break_things(&crowd).await;
         let served_in = self.await_service(&crowd, calm_at).await;
         stage.is_over.set(true);
         crowd.spawn.idle().await;
+        watch.spawn.abort_all();
+        self.wrong.extend(watch.wrong.take());
+        self.nothing_held().await;
         self.end().await;
         let seen = history.take();
         let steps = seen.iter().filter(|seen| matches!(seen.what, history::What::Pushed { .. }));
@@ -203,6 +218,41 @@ impl Run {
         }
     }
 
+    /// Looks at the bounds of every queue again and again.
+    fn watch_bounds(&self) -> BoundsWatch {
+        let watch = BoundsWatch::default();
+        let (sim, wrong) = (Rc::clone(&self.sim), Rc::clone(&watch.wrong));
+        let hosts: Vec<String> = self.gates.iter().chain(&self.nodes).cloned().collect();
+        watch.spawn.local(async move {
+            loop {
+                sleep(LOOK_EVERY).await;
+                for host in &hosts {
+                    let held = sim.held(host).await;
+                    // One message more than the bound may be there, so that a large one does not wait.
+                    let over = held.iter().filter(|held| held.largest > held.max + MESSAGE_MAX);
+                    let over = over.map(|held| format!("{host} holds more than it may: {held:?}"));
+                    wrong.borrow_mut().extend(over);
+                }
+            }
+        });
+        watch
+    }
+
+    /// The clients have left, and what they had asked for is answered or given up by now.
+    async fn nothing_held(&mut self) {
+        sleep(CALLS_MAX).await;
+        for host in self.gates.iter().chain(&self.nodes) {
+            let held = self.sim.held(host).await;
+            if held.is_empty() {
+                self.wrong.push(format!("{host} does not answer"));
+            }
+            let left: Vec<_> = held.into_iter().filter(|held| held.all > 0).collect();
+            if !left.is_empty() {
+                self.wrong.push(format!("{host} still holds {left:?}"));
+            }
+        }
+    }
+
     /// Everybody has left: nothing may be left over.
     async fn end(&mut self) {
         for (host, error) in self.sim.failures() {
@@ -226,6 +276,13 @@ impl Run {
         }
         self.wrong.push(format!("left over at the end: {left:?}"));
     }
+}
+
+/// Who looks at the bounds of a run, and what was beyond them.
+#[derive(Default)]
+struct BoundsWatch {
+    spawn: Spawn,
+    wrong: Rc<RefCell<Vec<String>>>,
 }
 
 /// The players of a run.
