@@ -235,23 +235,31 @@ impl Running {
         }
     }
 
-    /// Takes every instance out of the cluster's stores.
+    /// Takes every instance out of the cluster's stores. One that does not answer keeps nothing from the other.
     async fn tell_end(&self) {
-        let tell = async {
-            for Live { entry, cluster, wanted, incarnation, .. } in &self.live {
-                let id = &entry.id;
-                let life = incarnation.watch().current();
+        let lives = async {
+            for Live { entry, cluster, incarnation, .. } in &self.live {
+                let (id, life) = (&entry.id, incarnation.watch().current());
                 if let Err(error) = cluster.locator().close(id, life).await {
                     tracing::warn!(%id, %error, "the locator did not take the end; it will time out");
                 }
-                let Some(record) = wanted.current() else { continue };
+            }
+        };
+        let records = async {
+            for Live { entry, cluster, wanted, .. } in &self.live {
+                let (id, Some(record)) = (&entry.id, wanted.current()) else { continue };
                 if let Err(error) = cluster.registry().leave(id, record.kind).await {
                     tracing::warn!(%id, %error, "the registry did not take the end; it will time out");
                 }
             }
         };
-        if timeout(TELL_MAX, tell).await.is_err() {
-            tracing::warn!("the end could not be announced in time: the stores do not answer");
+        let (lives, records) = tokio::join!(timeout(TELL_MAX, lives), timeout(TELL_MAX, records));
+        for (store, told) in [("locator", lives), ("registry", records)] {
+            if told.is_err() {
+                tracing::warn!(
+                    "the end could not be announced in time: the {store} does not answer"
+                );
+            }
         }
     }
 }
