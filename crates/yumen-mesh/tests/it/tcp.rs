@@ -5,14 +5,18 @@ use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
     rc::Rc,
+    time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
     sync::Notify,
+    task::{AbortHandle, spawn_local, yield_now},
 };
 use yumen_core::{cluster::Instance, locator::Incarnation, watch::Watch};
-use yumen_mesh::{AllowList, LinkId, Links, Neighbours, Outside, Receive, Switchboard, Tuning};
+use yumen_mesh::{
+    AllowList, LinkId, Links, Neighbours, Outside, Receive, Switchboard, Tuning, Unsent,
+};
 use yumen_net::env::Env;
 use yumen_proto::{
     id::{ConnId, InstanceId, UserId},
@@ -97,10 +101,11 @@ impl End {
         record
     }
 
+    /// Sends as soon as there is room, if the link lives.
     async fn push(&self, link: LinkId, n: i64, len: usize) {
         let packet = vec![n as u8; len];
         let command = Command::Deliver { conn: ConnId(n), user: None, packet: &packet };
-        while self.links.send(link, Frame::Request { seq: 0, command }).is_err() {
+        while self.links.send(link, Frame::Request { seq: 0, command }) == Err(Unsent::Full) {
             self.links.room(link).await;
         }
     }
@@ -226,5 +231,78 @@ fn w10_a_raw_socket_can_neither_bind_nor_push() {
         assert_eq!((b.binds.get(), b.seen.borrow().len()), (0, 0));
         let refused = b.links.load().counts.refused;
         assert_eq!(refused.of("stranger"), 2, "{refused:?}");
+    });
+}
+
+/// A way to an instance that a test can cut.
+struct Proxy {
+    addr: SocketAddr,
+    lines: Rc<RefCell<Vec<AbortHandle>>>,
+}
+
+impl Proxy {
+    async fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let lines = Rc::new(RefCell::new(Vec::<AbortHandle>::new()));
+        let known = Rc::clone(&lines);
+        spawn_local(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let line = spawn_local(async move {
+                    let mut far = TcpStream::connect(target).await.unwrap();
+                    let _broken = copy_bidirectional(&mut near, &mut far).await;
+                });
+                known.borrow_mut().push(line.abort_handle());
+            }
+        });
+        Self { addr, lines }
+    }
+
+    /// How many were cut.
+    fn cut(&self) -> usize {
+        let lines = self.lines.take();
+        lines.iter().filter(|line| !line.is_finished()).inspect(|line| line.abort()).count()
+    }
+}
+
+#[test]
+fn w31_real_sockets_cut_a_dozen_times_under_load_freeze_nobody() {
+    run(async {
+        let (a, b) = (End::open("a", &[]).await, End::open("b", &[]).await);
+        let proxy = Proxy::to(b.addr).await;
+        let mut record = b.record();
+        record.endpoint = format!("drpc://{}?is_secure=false", proxy.addr);
+        a.links.set_peers(Kind::Node, &[record].into());
+        let (sent, stop) = (Rc::new(Cell::new(0_i64)), Rc::new(Cell::new(false)));
+        for _ in 0..16 {
+            let (a, sent, stop) = (Rc::clone(&a), Rc::clone(&sent), Rc::clone(&stop));
+            spawn_local(async move {
+                while !stop.get() {
+                    let Ok(link) = a.links.link(&"b".into()) else {
+                        a.env.clock.sleep(Duration::from_millis(1)).await;
+                        continue;
+                    };
+                    a.push(link, sent.get(), 2000).await;
+                    sent.set(sent.get() + 1);
+                    a.links.flush();
+                    yield_now().await;
+                }
+            });
+        }
+        let (mut cuts, mut lines) = (0, 0);
+        while cuts < 12 {
+            let before = b.seen.borrow().len();
+            b.until(|b| b.seen.borrow().len() > before + 20).await; // it flows
+            let cut = proxy.cut();
+            cuts += usize::from(cut > 0);
+            lines += cut;
+        }
+        let before = b.seen.borrow().len();
+        b.until(|b| b.seen.borrow().len() > before + 1000).await;
+        stop.set(true);
+        assert!(lines >= 24, "both connections of each link: {lines}");
+        // At most once, and in order.
+        assert!(b.seen.borrow().windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(a.lost.get() >= 12 && a.links.load().links == 1, "{}", a.lost.get());
     });
 }
