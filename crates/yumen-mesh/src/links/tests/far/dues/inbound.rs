@@ -145,14 +145,15 @@ fn whoever_proves_nothing_cannot_pass_for_one_of_ours() {
         let (a, b) = (world.open(Plan::new("a")).await, world.open(Plan::new("b")).await);
         b.on_frame(answer);
         let to_b = a.link(&b);
-        for id in ["a", "b", ""] {
+        world.open(Plan::new("c")).await;
+        for id in ["a", "b", "c", ""] {
             let mut raw = dialled(&world, "a", (Kind::Node, id)).await;
             ask(&mut raw, 2, is_online(1)).await;
             raw.end().await;
             assert!(raw.seen.is_empty(), "{id}: {:?}", raw.seen);
         }
         assert_eq!(a.links.call(to_b, is_online(2)).await, Ok((0, Reply::Online(true))));
-        assert_eq!(a.links.load().counts.refused.of("id_taken"), 3);
+        assert_eq!(a.links.load().counts.refused.of("id_taken"), 4);
         assert!(a.seen.borrow().is_empty());
     });
 }
@@ -225,25 +226,21 @@ fn one_of_ours_takes_the_place_of_one_of_dues_under_its_id() {
             due.env.spawn.abort_all();
             drop(asks);
             yield_now().await;
-            let d = if heard_first {
-                world.open(Plan::new("d")).await
-            } else {
-                // It dials before anybody has read its record.
-                let records = world.records.take();
-                let d = world.open(Plan::new("d")).await;
-                a.links.set_peers(Kind::Node, &[due_record("d", Kind::Node)].into());
-                world
-                    .records
-                    .borrow_mut()
-                    .extend(records.into_iter().filter(|(id, _)| *id == "a".into()));
-                let all: Vec<_> = world.records.borrow().values().cloned().collect();
-                d.links.set_peers(Kind::Node, &all.into());
-                d
-            };
+            // Its record reaches nobody but itself.
+            let ends = world.ends.take();
+            let d = world.open(Plan::new("d")).await;
+            world.ends.borrow_mut().extend(ends);
             d.on_frame(answer);
             a.on_frame(answer);
-            let to_a = d.link(&a);
-            assert_eq!(d.links.call(to_a, is_online(2)).await, Ok((0, Reply::Online(true))));
+            if heard_first {
+                world.publish();
+                let to_d = a.link(&d);
+                assert_eq!(a.links.call(to_d, is_online(2)).await, Ok((0, Reply::Online(true))));
+            } else {
+                let to_a = d.link(&a);
+                assert_eq!(d.links.call(to_a, is_online(2)).await, Ok((0, Reply::Online(true))));
+                assert_ne!(a.link(&d), link);
+            }
             assert_eq!(a.lost.borrow().iter().filter(|(lost, _)| *lost == link).count(), 1);
             let to_d = a.link(&d);
             assert_eq!(a.links.call(to_d, is_online(2)).await, Ok((0, Reply::Online(true))));
