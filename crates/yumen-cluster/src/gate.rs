@@ -4,6 +4,7 @@
 //! `gate/hall.rs` (what an instance is made of), `forward.rs` (clients to nodes), `serve.rs` (nodes to
 //! clients), `login.rs` (who is who).
 
+mod again;
 mod balance;
 mod bind;
 pub(crate) mod census;

@@ -18,7 +18,7 @@ use yumen_proto::{
     extension::StatusReply,
     id::{ConnId, InstanceId, UserId},
     link::{Command, Frame},
-    packet::{Data, Packet},
+    packet::Data,
 };
 
 /// Longest batch of one connection before others get a turn.
@@ -28,17 +28,18 @@ const CLOCK_EVERY: u32 = 8;
 
 /// Why a message does not go on, and what its sender is told.
 #[derive(Clone, Copy)]
-struct Refusal(Code, &'static str);
+pub(super) struct Refusal(pub(super) Code, &'static str);
 
-const UNROUTABLE: Refusal = Refusal(Code::UNROUTABLE, "no node serves this route");
+pub(super) const UNROUTABLE: Refusal = Refusal(Code::UNROUTABLE, "no node serves this route");
 const NO_NODES: &str = "no node serves this route: the gate knows no node";
 const INTERNAL: Refusal = Refusal(Code::ILLEGAL_REQUEST, "clients may not send this route");
 const ANONYMOUS: Refusal = Refusal(Code::UNAUTHORIZED, "this route needs a login");
-const NOT_BOUND: Refusal = Refusal(Code::NOT_BOUND, "the user is bound to no node for this route");
-const NO_ANSWER: Refusal =
+pub(super) const NOT_BOUND: Refusal =
+    Refusal(Code::NOT_BOUND, "the user is bound to no node for this route");
+pub(super) const NO_ANSWER: Refusal =
     Refusal(Code::UNAVAILABLE, "where the user is bound cannot be found out");
-const NO_NODE: Refusal = Refusal(Code::UNAVAILABLE, "no node takes this route now");
-const NODE_GONE: Refusal = Refusal(Code::UNAVAILABLE, "the node is gone");
+pub(super) const NO_NODE: Refusal = Refusal(Code::UNAVAILABLE, "no node takes this route now");
+pub(super) const NODE_GONE: Refusal = Refusal(Code::UNAVAILABLE, "the node is gone");
 const STOPPING: Refusal = Refusal(Code::UNAVAILABLE, "the gate is stopping");
 const BUSY: Refusal = Refusal(Code::BUSY, "too much is in flight");
 const TOO_FAST: Refusal = Refusal(Code::TOO_MANY_REQUESTS, "too many messages a second");
@@ -138,13 +139,18 @@ impl Hall {
         }
         let len = u32::try_from(data.raw.len()).unwrap_or(u32::MAX);
         let entry = self.driver.with(conn, |_, _, session| self.enter(session, route, len));
+        let mut bound_to = None;
         let (user, member) = match entry {
             None => return Ok(Turn::Go), // it has just been closed
             Some(Entry::Any(user)) => {
                 let how = (self.plan.dispatch, self.env.dice.roll());
                 (user, table.pick_for(route, user, how).ok_or(NO_NODE))
             }
-            Some(Entry::To(user, id)) => (user, table.bound(route, &id).ok_or(NODE_GONE)),
+            Some(Entry::To(user, id)) => {
+                let member = table.bound(route, &id).ok_or(NODE_GONE);
+                bound_to = Some(id);
+                (user, member)
+            }
             Some(Entry::Wait) => return Ok(self.hold(conn)),
             Some(Entry::Ask(user)) => {
                 self.locate(conn, user, &route.group);
@@ -157,6 +163,11 @@ impl Hall {
         match sent {
             Ok(()) => Ok(Turn::Go),
             Err(refusal) => {
+                if let Some(node) = bound_to.filter(|_| refusal.0 == Code::UNAVAILABLE) {
+                    // The user may be bound elsewhere by now (W-05).
+                    self.came_back(&node, conn, data.raw, false);
+                    return Ok(Turn::Go);
+                }
                 self.take_back(conn, len);
                 // A full lane is waited for, unless the session has waited long enough.
                 match refusal.0 == Code::BUSY && self.wait_for_lane(conn, member.ok()) {
@@ -171,6 +182,9 @@ impl Hall {
     fn enter(&self, session: &mut Session, route: &Route, len: u32) -> Entry {
         if self.stopping.get() {
             return Entry::Refused(STOPPING);
+        }
+        if session.wait == Wait::Again {
+            return Entry::Wait; // earlier messages go first
         }
         let user = session.user();
         if user.is_none() && (route.rules.authorized || route.rules.stateful) {
@@ -213,7 +227,7 @@ impl Hall {
         }
     }
 
-    fn deliver(
+    pub(super) fn deliver(
         &self,
         member: &Member,
         (conn, user): (ConnId, Option<UserId>),
@@ -231,15 +245,6 @@ impl Hall {
                 member.link.set(None);
                 Err(NODE_GONE)
             }
-        }
-    }
-
-    /// A message was queued for a node, and now it is known that it will never be sent.
-    pub(super) fn unsent(&self, conn: ConnId, packet: &[u8]) {
-        let layout = self.plan.listens.first().map(|listen| listen.settings.layout);
-        if let Some(Ok(Packet::Data(data))) = layout.map(|layout| layout.decode_message(packet)) {
-            self.refuse(conn, &data, NODE_GONE);
-            self.driver.flush();
         }
     }
 
@@ -271,7 +276,7 @@ impl Hall {
 
     /// A message did not go on after all. Unlike what a node has finished, this is no progress: a
     /// session that has waited too long for a full lane is still one.
-    fn take_back(&self, conn: ConnId, bytes: u32) {
+    pub(super) fn take_back(&self, conn: ConnId, bytes: u32) {
         self.driver.with(conn, |_, _, session| {
             session.in_flight = session.in_flight.saturating_sub(bytes);
         });
@@ -295,7 +300,7 @@ impl Hall {
                 Wait::Shedding if room => session.wait = Wait::No,
                 // Progress, though not enough yet: it may wait on.
                 Wait::Room(_) if !room => session.wait = Wait::Room(self.driver.now().mono),
-                Wait::No | Wait::Answer | Wait::Room(_) | Wait::Shedding => {}
+                Wait::No | Wait::Answer | Wait::Again | Wait::Room(_) | Wait::Shedding => {}
             }
             room && matches!(session.wait, Wait::Room(_))
         });
@@ -306,7 +311,7 @@ impl Hall {
     }
 
     /// Counts a message that does not go on, and tells its sender.
-    fn refuse(&self, conn: ConnId, data: &Data<'_>, Refusal(code, text): Refusal) {
+    pub(super) fn refuse(&self, conn: ConnId, data: &Data<'_>, Refusal(code, text): Refusal) {
         bump(self.stats.dropped(code));
         if code == Code::UNROUTABLE {
             let text = if self.has_no_nodes(data.route) { NO_NODES } else { text };
@@ -351,7 +356,7 @@ impl Hall {
         (self.upheavals.get(), own.unwrap_or(0))
     }
 
-    async fn find_node(&self, conn: ConnId, user: UserId, group: &Arc<str>) -> Bound {
+    pub(super) async fn find_node(&self, conn: ConnId, user: UserId, group: &Arc<str>) -> Bound {
         for _ in 0..3 {
             let moves = self.moves_of(conn);
             let (locator, role) = (Arc::clone(&self.locator), Role::Node(Arc::clone(group)));

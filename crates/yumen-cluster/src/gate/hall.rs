@@ -96,6 +96,7 @@ pub(super) struct Faults {
     pub(super) find: Calm,
     pub(super) claim: Calm,
     pub(super) release: Calm,
+    pub(super) events: Calm,
 }
 
 impl Faults {
@@ -306,7 +307,7 @@ impl Hall {
             let waits = self.driver.with(conn, |_, _, session| {
                 session.in_flight = 0;
                 let waits = matches!(session.wait, Wait::Room(_));
-                if session.wait != Wait::Answer {
+                if !matches!(session.wait, Wait::Answer | Wait::Again) {
                     session.wait = Wait::No;
                 }
                 waits

@@ -264,14 +264,20 @@ impl Hall {
     }
 
     /// What is known of a user's node has changed; what was never asked is not remembered.
-    fn moved_node(&self, user: UserId, group: &Arc<str>, bound: Bound) {
+    fn moved_node(self: &Rc<Self>, user: UserId, group: &Arc<str>, bound: Bound) {
         let Some(conn) = self.index.borrow().of_user(user) else { return };
-        self.driver.with(conn, |_, _, session| {
-            let Some(login) = &mut session.login else { return };
+        let moved = self.driver.with(conn, |_, _, session| {
+            let Some(login) = &mut session.login else { return false };
             login.moves = login.moves.wrapping_add(1);
+            let mut moved = false;
             for (_, known) in login.nodes.iter_mut().filter(|(name, _)| name == group) {
+                moved |= matches!(known, Bound::To(_)) && *known != bound;
                 *known = bound.clone();
             }
+            moved
         });
+        if moved == Some(true) {
+            self.wait_for_back(conn);
+        }
     }
 }

@@ -42,6 +42,11 @@ impl Receive for Front {
                 bump(&self.0.stats.refused_by_nodes);
                 self.0.tell(conn, (route, seq), &reply);
             }
+            Command::HandBack { conn, packet } => {
+                if let Some(node) = self.0.links.peer(link) {
+                    self.0.came_back(&node.id, conn, packet, true);
+                }
+            }
             Command::Bind { conn, user } => self.0.bind(asker, conn, user),
             Command::Unbind { user } => self.0.unbind(asker, user),
             other => {
@@ -59,10 +64,8 @@ impl Receive for Front {
         self.0.lose(link);
     }
 
-    fn on_unsent(&self, _peer: &InstanceId, frame: Frame<'_>) {
-        if let Frame::Request { command: Command::Deliver { conn, packet, .. }, .. } = frame {
-            self.0.unsent(conn, packet);
-        }
+    fn on_unsent(&self, peer: &InstanceId, frame: Frame<'_>) {
+        self.0.unsent(peer, frame);
     }
 }
 

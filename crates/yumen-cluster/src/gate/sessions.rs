@@ -3,8 +3,10 @@
 //! No bytes and no sockets: the driver has those. Users and channels point to connections by id, so
 //! a connection that is gone is never reached by mistake.
 
+use super::again::Back;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -67,6 +69,8 @@ pub(crate) enum Bound {
 pub(crate) struct More {
     pub(crate) channels: Vec<Arc<str>>,
     pub(crate) rate: Option<Bucket>,
+    /// Messages that have come back, in their order.
+    pub(super) back: VecDeque<Back>,
 }
 
 /// Why a session is not read.
@@ -79,6 +83,8 @@ pub(crate) enum Wait {
     Room(Instant),
     /// The locator is asked where its user is bound.
     Answer,
+    /// Messages of it have come back and go first.
+    Again,
     /// It waited too long: it is read, and what is too much is refused.
     Shedding,
 }
@@ -167,7 +173,7 @@ impl Session {
     pub(crate) fn waited(&self, now: Instant) -> Duration {
         match self.wait {
             Wait::Room(since) => now.saturating_duration_since(since),
-            Wait::No | Wait::Answer | Wait::Shedding => Duration::ZERO,
+            Wait::No | Wait::Answer | Wait::Again | Wait::Shedding => Duration::ZERO,
         }
     }
 }

@@ -161,6 +161,9 @@ stats! {
     unserved,
     /// Events of connections that could not be sent to a node that wants them.
     events_lost,
+    /// Messages sent to another node, because they came back from one that did not have the user, or
+    /// never reached one that is gone.
+    sent_again,
     /// Events of connections that no node wants.
     events_unwanted,
     /// Users bound.

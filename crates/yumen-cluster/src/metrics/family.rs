@@ -120,6 +120,9 @@ families! {
         GATE_UNSERVED = "yumen_gate_unserved_total" Counter [];
         /// Events of connections that no node was told: `lost` for want of room, `unwanted` by all.
         GATE_EVENTS_UNTOLD = "yumen_gate_events_untold_total" Counter ["reason"];
+        /// Messages sent to another node, because they came back from one that did not have the user, or
+        /// never reached one that is gone.
+        GATE_SENT_AGAIN = "yumen_gate_sent_again_total" Counter [];
         /// Sessions that are not read now, because of what they have in flight or of a full lane.
         GATE_WAITING = "yumen_gate_sessions_waiting" Gauge [];
         /// Times that a session was not read for that.

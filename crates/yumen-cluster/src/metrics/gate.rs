@@ -99,6 +99,7 @@ fn shown(name: &'static str) -> Shown {
         "unserved" => (&family::GATE_UNSERVED, None),
         "events_lost" => (&family::GATE_EVENTS_UNTOLD, Some("lost")),
         "events_unwanted" => (&family::GATE_EVENTS_UNTOLD, Some("unwanted")),
+        "sent_again" => (&family::GATE_SENT_AGAIN, None),
         "held" => (&family::GATE_HELD, None),
         "connections" | "users" | "waiting" | "accepted" | "closed" | "refused"
         | "refused_listener" | "refused_address" | "accept_errors" | "messages_in"

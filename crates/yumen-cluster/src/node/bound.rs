@@ -12,10 +12,11 @@ use rustc_hash::FxHashMap;
 use std::{cell::RefCell, collections::hash_map, rc::Rc, time::Duration};
 use tokio::sync::Notify;
 use yumen_core::{
+    Status,
     locator::{Attempt, Incarnation, LocatorError, Moved, Place},
     watch::Watch,
 };
-use yumen_proto::id::{Epoch, UserId};
+use yumen_proto::id::{Epoch, InstanceId, UserId};
 
 /// Most users that a node may bind to itself.
 const BOUND_MAX: usize = 1_048_576;
@@ -141,6 +142,20 @@ impl Bound {
 }
 
 impl Locations {
+    /// The node of this name that the user is bound to, as the locator has it now unless it is this one.
+    pub(crate) async fn find_bound(&self, user: UserId) -> Result<Option<InstanceId>, Status> {
+        if self.bound.has(user) {
+            return Ok(Some(self.bound.me.instance.clone()));
+        }
+        let found = self.look(user, &self.bound.me.role).await?;
+        Ok(found.map(|located| {
+            if located.place == self.bound.me {
+                self.bound.add(user, located.epoch);
+            }
+            located.place.instance
+        }))
+    }
+
     /// Claims the bound users again whenever this node has another life.
     pub(crate) async fn follow_life(&self, mut life: Watch<Incarnation>) {
         while life.changed().await {

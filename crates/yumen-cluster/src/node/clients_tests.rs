@@ -154,7 +154,7 @@ fn moves_of_users_are_followed() {
 }
 
 #[test]
-fn a_list_of_users_costs_one_frame_per_gate() {
+fn w47_a_list_of_users_costs_one_frame_per_gate() {
     run(async |b, _, clients| {
         for user in 1..=1000 {
             b.online(user, if user % 2 == 0 { "gate-1" } else { "gate-2" }).await;

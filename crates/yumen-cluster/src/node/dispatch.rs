@@ -75,6 +75,8 @@ enum Rest {
     Waits(Box<dyn Waiting>, Instant),
     /// The reply found its link full.
     Unsent(Vec<u8>),
+    /// It has not begun: it must be found out whether its user is bound to this node. Its body.
+    Unverified(Box<[u8]>),
 }
 
 /// A message or an event that has begun and is not finished.
@@ -135,7 +137,7 @@ impl<S: 'static> Dispatch<S> {
                 Held::Full => return self.busy(&head, cost, "earlier messages are waiting"),
             }
         }
-        match self.start(entry, &head, body) {
+        match self.admit(entry, &head, body) {
             None => self.finished(&head, cost),
             Some(rest) => self.park(key, Job { label: entry.label, head, cost, rest }),
         }
@@ -240,7 +242,7 @@ impl<S: 'static> Dispatch<S> {
             };
             let Some(entry) = entry else { continue };
             self.begin(self.hub.env.clock.now().mono);
-            if let Some(rest) = self.start(entry, &head, body) {
+            if let Some(rest) = self.admit(entry, &head, body) {
                 return Some(Job { label: entry.label, head, cost, rest });
             }
             self.finished(&head, cost);
@@ -248,6 +250,40 @@ impl<S: 'static> Dispatch<S> {
             tokio::task::yield_now().await;
         }
         None
+    }
+
+    /// First poll, unless the user of a sticky route is not known to be bound here.
+    fn admit(&self, entry: &Entry<S>, head: &Head, body: &[u8]) -> Option<Rest> {
+        if entry.rules.sticky && !head.user.is_some_and(|user| self.hub.locations.bound.has(user)) {
+            return Some(Rest::Unverified(body.into()));
+        }
+        self.start(entry, head, body)
+    }
+
+    /// Finds out where the user is bound. Gives what is left to do if that is here, and whether the
+    /// message is this node's to finish.
+    async fn verify(&self, label: Label, head: &Head, body: &[u8]) -> (Option<Rest>, bool) {
+        let Some((entry, user)) = self.table.entry(label).zip(head.user) else {
+            return (None, true);
+        };
+        let status = match self.hub.locations.find_bound(user).await {
+            Ok(Some(node)) if node == self.hub.id => {
+                self.begin(self.hub.env.clock.now().mono);
+                return (self.start(entry, head, body), true);
+            }
+            Ok(Some(node)) => match self.hub.pass_on(&node, head, body) {
+                Ok(handed_back) => {
+                    self.hub.stats.handed_on.bump();
+                    return (None, !handed_back);
+                }
+                Err(status) => status,
+            },
+            Ok(None) => Status::new(Code::NOT_BOUND, "the user is bound to no node of this name"),
+            Err(status) => status,
+        };
+        self.hub.stats.forbidden.bump();
+        self.hub.refuse(asker(head), status);
+        (None, true)
     }
 
     /// First poll, in place. `None` if the message is finished.
@@ -278,9 +314,14 @@ impl<S: 'static> Dispatch<S> {
     /// Everything after the first poll.
     async fn finish(&self, job: Job) {
         let Job { label, head, cost, rest } = job;
+        let (rest, ours) = match rest {
+            Rest::Unverified(body) => self.verify(label, &head, &body).await,
+            rest @ (Rest::Waits(..) | Rest::Unsent(_)) => (Some(rest), true),
+        };
         let unsent = match rest {
-            Rest::Unsent(packet) => Some(packet),
-            Rest::Waits(waiting, began) => match self.table.entry(label) {
+            None | Some(Rest::Unverified(_)) => None,
+            Some(Rest::Unsent(packet)) => Some(packet),
+            Some(Rest::Waits(waiting, began)) => match self.table.entry(label) {
                 Some(entry) => self.wait(entry, &head, (waiting, began)).await,
                 None => None,
             },
@@ -288,7 +329,9 @@ impl<S: 'static> Dispatch<S> {
         if let Some(packet) = unsent {
             self.send_later(&head, &packet).await;
         }
-        self.finished(&head, cost);
+        if ours {
+            self.finished(&head, cost);
+        }
     }
 
     /// Polls until there is an answer or the time is up. Gives a reply that found its link full.
@@ -336,7 +379,7 @@ impl<S: 'static> Dispatch<S> {
         }
         match rest {
             Some(Rest::Unsent(packet)) => Some(packet),
-            Some(Rest::Waits(..)) | None => None,
+            Some(Rest::Waits(..) | Rest::Unverified(_)) | None => None,
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Head {
     pub user: Option<UserId>,
     pub(crate) link: LinkId,
     pub(crate) from_node: bool,
+    /// Another node has handed it on.
+    pub(crate) relayed: bool,
 }
 
 impl Head {

@@ -5,8 +5,11 @@
 //! had come from there. A message is handed on once: views of the cluster that differ for a moment must
 //! not send it in circles.
 
-use crate::{node::run::Front, shard};
-use yumen_core::{Status, cluster::Kind};
+use crate::{
+    node::{extract::Head, hub::Hub, run::Front},
+    shard,
+};
+use yumen_core::{Code, Status, cluster::Kind};
 use yumen_mesh::LinkId;
 use yumen_proto::{
     id::{ConnId, InstanceId, RouteId, UserId},
@@ -70,12 +73,41 @@ impl<S: 'static> Front<S> {
             return false;
         }
         match self.hub.link(&origin.into()) {
-            Ok(from) => self.take(from, conn, user, packet),
+            Ok(from) => self.take(from, (conn, user), packet, true),
             Err(_) => {
                 self.hub.stats.unserved.bump();
                 false
             }
         }
+    }
+}
+
+impl Hub {
+    /// Gets a message of a user who is bound to another node there: through its gate, which keeps the
+    /// order, or else straight on, once. True if its gate has it back.
+    pub(super) fn pass_on(
+        &self,
+        node: &InstanceId,
+        head: &Head,
+        body: &[u8],
+    ) -> Result<bool, Status> {
+        let mut packet = Vec::new();
+        let encoded = self.layout.encode_data(head.route, head.seq, body, &mut packet);
+        encoded.map_err(|error| Status::internal(error.to_string()))?;
+        let origin = self.outbox.uplink().peer(head.link);
+        let origin = origin.ok_or_else(|| Status::unavailable("its sender is gone"))?;
+        let (conn, user) = (head.conn, head.user);
+        if origin.kind == Kind::Gate && origin.ours {
+            self.send(head.link, Command::HandBack { conn, packet: &packet })?;
+            return Ok(true);
+        }
+        let to = self.link(node)?;
+        if head.relayed || !self.peer(to).is_some_and(|(_, ours)| ours) {
+            return Err(Status::new(Code::NOT_BOUND, "the user is bound to another node"));
+        }
+        let origin = origin.id.as_str();
+        self.send(to, Command::Relay { conn, user, origin, packet: &packet })?;
+        Ok(false)
     }
 }
 
@@ -88,6 +120,7 @@ mod tests {
         testing::{Bench, DUE_GATE, GATE, NODE},
     };
     use yumen_core::cluster::{Instance, RouteInfo};
+    use yumen_core::locator::{Locator, Place};
     use yumen_mesh::Receive;
     use yumen_proto::link::Frame;
 
@@ -151,6 +184,67 @@ mod tests {
             relay(NODE, "nobody");
             assert!(bench.log().is_empty(), "only nodes hand on, and only for those who are there");
             assert_eq!(bench.count("unserved"), 2);
+        });
+    }
+
+    const STICKY: i32 = 9;
+
+    /// The answer waits for nothing but the locator.
+    fn run_sticky(test: impl AsyncFnOnce(Bench<()>)) {
+        let router = Router::new().route(STICKY, on(echo).sticky()).route(6, on(echo));
+        Bench::run(
+            router,
+            || (),
+            |_| {},
+            async |bench| {
+                bench.locator.open(&"node-2".into()).await.unwrap();
+                test(bench).await;
+            },
+        );
+    }
+
+    #[test]
+    fn w04_a_sticky_message_of_a_user_who_is_bound_nowhere_is_answered_not_bound() {
+        run_sticky(async |bench| {
+            bench.send(STICKY, 3, "a");
+            bench.idle().await;
+            let told = format!(
+                "status 3 9/1 {} the user is bound to no node of this name",
+                Code::NOT_BOUND.0
+            );
+            assert_eq!((bench.log(), bench.count("forbidden")), (vec![told], 1));
+        });
+    }
+
+    #[test]
+    fn w05_a_sticky_message_at_the_wrong_node_goes_back_to_our_gate_and_on_for_others() {
+        run_sticky(async |bench| {
+            let other = Place::node("lobby", "node-2");
+            bench.locator.claim(UserId(7), &other, None).await.unwrap();
+            bench.send(STICKY, 3, "a");
+            bench.send(STICKY, 3, "b");
+            bench.send(6, 3, "c");
+            bench.idle().await;
+            assert_eq!(bench.log(), ["hand back 3 9/1 a", "hand back 3 9/1 b", "push 3 6/1 c"]);
+            bench.send_as(DUE_GATE, STICKY, 3, Some(7), "d");
+            bench.idle().await;
+            assert_eq!(bench.log(), ["[3] relay 7 of due 3 9/1 d"]);
+            assert_eq!(bench.count("handed_on"), 3);
+        });
+    }
+
+    #[test]
+    fn a_user_whom_another_has_bound_here_is_served_in_order_once_the_locator_says_so() {
+        run_sticky(async |bench| {
+            let here = Place::node("lobby", "node-1");
+            bench.locator.claim(UserId(7), &here, None).await.unwrap();
+            bench.send(STICKY, 3, "a");
+            bench.send(6, 3, "b");
+            assert!(bench.log().is_empty(), "both wait for the locator");
+            bench.idle().await;
+            assert_eq!(bench.log(), ["push 3 9/1 a", "push 3 6/1 b"]);
+            bench.send(STICKY, 3, "c");
+            assert_eq!(bench.log(), ["push 3 9/1 c"], "known from then on");
         });
     }
 }

@@ -401,16 +401,16 @@ impl<S: 'static> Front<S> {
         {
             return self.hand_on(&owner, (link, conn, user), packet);
         }
-        self.take(link, conn, user, packet)
+        self.take(link, (conn, user), packet, false)
     }
 
     /// The same, for this node whoever owns the user.
     pub(super) fn take(
         &self,
         link: LinkId,
-        conn: ConnId,
-        user: Option<UserId>,
+        (conn, user): (ConnId, Option<UserId>),
         packet: &[u8],
+        relayed: bool,
     ) -> bool {
         let Some((kind, _)) = self.hub.peer(link) else { return false };
         let head = |route, seq| Head {
@@ -420,6 +420,7 @@ impl<S: 'static> Front<S> {
             user: user.filter(|user| user.is_valid()),
             link,
             from_node: kind != Kind::Gate,
+            relayed,
         };
         let cost = u32::try_from(packet.len()).unwrap_or(u32::MAX);
         match self.hub.layout.decode_message(packet) {
@@ -438,7 +439,8 @@ impl<S: 'static> Front<S> {
             _ => return self.hub.stats.unserved.bump(),
         }
         let user = user.filter(|user| user.is_valid());
-        let head = Head { route: RouteId(0), seq: 0, conn, user, link, from_node: false };
+        let (route, from_node, relayed) = (RouteId(0), false, false);
+        let head = Head { route, seq: 0, conn, user, link, from_node, relayed };
         self.dispatch.event(event, head);
     }
 

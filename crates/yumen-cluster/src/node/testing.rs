@@ -94,6 +94,7 @@ fn line(link: LinkId, command: &Command<'_>) -> String {
             let user = user.map_or(0, |user| user.0);
             format!("relay {user} of {origin} {conn} {}", packet(p))
         }
+        Command::HandBack { conn, packet: p } => format!("hand back {conn} {}", packet(p)),
         Command::Multicast { targets, packet: p, .. } => {
             let (first, count) = (targets.iter().next().unwrap_or(0), targets.len());
             format!("multicast {count} from {first} {}", packet(p))

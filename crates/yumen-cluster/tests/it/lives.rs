@@ -2,16 +2,21 @@
 //! store that lost its memory.
 
 use super::{
-    apart::Stores,
-    game::{self, LOGIN, SECRET, World},
+    apart::{self, Stores},
+    game::{self, HOME, LOGIN, SECRET, World},
     rig::{self, Peer, Rig, Server, until, until_nodes},
 };
-use yumen_cluster::{app::App, gate::DuplicateLogin, node::Node};
+use std::sync::Arc;
+use yumen_cluster::{app::App, cluster::Cluster, gate::DuplicateLogin, node::Node};
 use yumen_core::{
-    locator::{Locator, Place, Role},
+    BoxFuture,
+    locator::{
+        Claim, Incarnation, Located, Locator, LocatorError, Moves, MovesSender, Place, Role,
+    },
+    memory::MemoryLocator,
     status::Code,
 };
-use yumen_proto::UserId;
+use yumen_proto::{Epoch, InstanceId, UserId};
 
 fn room(stores: &Stores, id: &str) -> (Rig, Room) {
     let cluster = stores.process();
@@ -29,8 +34,11 @@ struct Room {
 }
 
 fn gate(stores: &Stores, id: &str, policy: DuplicateLogin) -> Server {
-    let cluster = stores.process();
-    let gate = rig::gate(&cluster).id(id).duplicate_login(policy).link_addr("127.0.0.1:0");
+    gate_of(&stores.process(), id, policy)
+}
+
+fn gate_of(cluster: &Cluster, id: &str, policy: DuplicateLogin) -> Server {
+    let gate = rig::gate(cluster).id(id).duplicate_login(policy).link_addr("127.0.0.1:0");
     let gate = gate.build().unwrap();
     let (addr, handle) = (gate.addresses()[0], gate.handle());
     let server = Server { addr, gate: handle, rig: Rig::start(App::default().with(gate)) };
@@ -97,4 +105,104 @@ fn a_second_login_at_another_gate_is_refused_where_the_policy_says_so() {
     drop(first);
     until("its place is free", || place(&stores, 7, &Role::Gate).is_none().then_some(()));
     assert_eq!(second.call(LOGIN, "7").text(), "welcome");
+}
+
+/// A locator whose news never come.
+struct Deaf {
+    inner: Arc<MemoryLocator>,
+    silence: MovesSender,
+}
+
+impl Deaf {
+    fn process(stores: &Stores) -> Cluster {
+        let deaf = Self { inner: Arc::clone(&stores.locator), silence: MovesSender::bounded(1) };
+        Cluster::new(Arc::clone(&stores.registry), deaf).secret(apart::SECRET)
+    }
+}
+
+impl Locator for Deaf {
+    fn open<'a>(&'a self, id: &'a InstanceId) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
+        self.inner.open(id)
+    }
+
+    fn renew<'a>(
+        &'a self,
+        id: &'a InstanceId,
+        life: Incarnation,
+    ) -> BoxFuture<'a, Result<(), LocatorError>> {
+        self.inner.renew(id, life)
+    }
+
+    fn close<'a>(
+        &'a self,
+        id: &'a InstanceId,
+        life: Incarnation,
+    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
+        self.inner.close(id, life)
+    }
+
+    fn claim<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        life: Option<Incarnation>,
+    ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
+        self.inner.claim(user, place, life)
+    }
+
+    fn release<'a>(
+        &'a self,
+        user: UserId,
+        place: &'a Place,
+        epoch: Epoch,
+    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
+        self.inner.release(user, place, epoch)
+    }
+
+    fn find<'a>(
+        &'a self,
+        user: UserId,
+        role: &'a Role,
+    ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>> {
+        self.inner.find(user, role)
+    }
+
+    fn watch(&self) -> Moves {
+        self.silence.watch()
+    }
+}
+
+fn bind(node: &Room) {
+    let bound = node.handle.run(|clients| async move { clients.bind_node(UserId(7)).await });
+    rig::block_on(bound).unwrap();
+}
+
+#[test]
+fn w05_what_is_sent_to_where_a_user_was_reaches_where_it_is_in_order() {
+    let stores = Stores::default();
+    let (first, a) = room(&stores, "a");
+    let (_second, b) = room(&stores, "b");
+    until_nodes(&stores.process(), 2);
+    let server = gate_of(&Deaf::process(&stores), "one", DuplicateLogin::Kick);
+    let mut client = server.client();
+    assert_eq!(client.call(LOGIN, "7").text(), "welcome");
+    bind(&a);
+    assert_eq!(client.call(HOME, "").text(), "a");
+    // The user moves, and the gate hears nothing of it.
+    bind(&b);
+    for seq in 1..=20 {
+        client.send(HOME, seq, "");
+    }
+    for seq in 1..=20 {
+        let got = client.read();
+        assert!(matches!(&got, rig::Got::Message { seq: at, .. } if *at == seq), "{seq}: {got:?}");
+        assert_eq!(got.text(), "b");
+    }
+    assert!(server.stats().sent_again > 0);
+    // The same for a node that is gone: back to the first, whose end is not heard of either.
+    bind(&a);
+    assert_eq!(client.call(HOME, "").text(), "a");
+    bind(&b);
+    first.stop().unwrap();
+    assert_eq!(client.call(HOME, "").text(), "b");
 }

@@ -323,6 +323,15 @@ commands! {
         /// What the client sent.
         packet: &'a [u8] as Rest,
     }
+
+    /// Ours: gives a packet back to its gate, because the user is bound to another node. The gate sends
+    /// it there, and counts it as done here.
+    HandBack = 68, "hand_back", Done {
+        /// The connection it came from.
+        conn: ConnId as Number,
+        /// What the client sent.
+        packet: &'a [u8] as Rest,
+    }
 }
 
 impl Command<'_> {

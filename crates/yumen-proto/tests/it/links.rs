@@ -66,6 +66,7 @@ fn commands(parts: &Parts) -> Vec<Command<'_>> {
         Command::Consumed { conn, bytes },
         Command::Address { target },
         Command::Relay { conn, user: some_user, origin: channel, packet },
+        Command::HandBack { conn, packet },
     ]
 }
 
