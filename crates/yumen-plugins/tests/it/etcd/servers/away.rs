@@ -192,12 +192,17 @@ async fn w20_a_stream_that_dies_without_a_word_is_noticed(version: Version) {
     let (registry, other) = (member.brisk().build().unwrap(), followed.build().unwrap());
     join(&registry, &node("a")).await;
     let mut nodes = follow(&other).await;
+    // What comes after the read can only be seen by a stream that is there.
+    join(&registry, &node("a0")).await;
+    until(&mut nodes, |set| ids(set).contains(&"a0")).await;
     for name in ["b", "c"] {
         proxy.blackhole();
         // Long before the connection's own keep-alive would end it.
         says(&other, "gave no sign of life").await;
         join(&registry, &node(name)).await;
         until(&mut nodes, |set| ids(set).contains(&name)).await;
+        // Followed again, and not only read.
+        is_well(&other).await;
     }
     // A stream on which nothing happens is not a dead one.
     let connections = proxy.accepted();
