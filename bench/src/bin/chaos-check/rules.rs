@@ -6,7 +6,7 @@
 //! | nothing hangs | every request has one end, within [`ANSWER_MAX`]; every client has ended |
 //! | traffic flows again | what is sent [`FLOWS_AFTER`] behind a fault or its end is answered; whoever the fault hit itself has [`HIT_AFTER`] |
 //! | everybody is served | between faults every client is answered, on both routes |
-//! | connections stay | none is lost but to the fault of its own gate |
+//! | connections stay | none is cut but by the fault of its own gate, nor left for silence but near a fault |
 //! | order holds | counts and numbers grow, per connection, route and life of a node |
 //! | nothing happens twice | a request has one effect at most, and an effect one request |
 //! | what is told is true | a request that was told to have had no effect has none |
@@ -244,9 +244,13 @@ impl Case<'_> {
                         && *at >= fault.down
                         && *at <= fault.up.saturating_add(FLOWS_AFTER)
                 });
-                // Without a locator nobody gets in, and goes on to the next gate.
                 let told = why == "home" || why == "stop";
-                rule.look(own || told, || {
+                // Whoever was not answered went elsewhere: right while that may happen.
+                let silent = why == "silent"
+                    && self.events.faults.iter().any(|fault| {
+                        *at >= fault.down && *at <= fault.down.saturating_add(HIT_AFTER)
+                    });
+                rule.look(own || told || silent, || {
                     format!("client {client}: {} {why}, {}", visit.gate, self.since(*at))
                 });
             }

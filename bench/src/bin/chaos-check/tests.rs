@@ -187,6 +187,18 @@ fn a_connection_lost_to_the_fault_of_another_is_noticed() {
 }
 
 #[test]
+fn a_client_that_leaves_a_silent_gate_is_right_only_near_a_fault() {
+    let left = |second| {
+        let time = second * SECOND;
+        let lines = format!("{time} 1 lost silent\n{time} 1 open gate-2\n");
+        let (_, line) = at(second, "free");
+        replaced(&line, &(lines + &line))
+    };
+    assert!(left(14).is_empty(), "4 s after the kill");
+    assert_eq!(left(21), ["connections stay"], "11 s after the kill");
+}
+
+#[test]
 fn replies_out_of_order_are_noticed() {
     let (first, second) = (at(20, "held").0, at(21, "held").0);
     let (one, two) = (ok_of(first), ok_of(second));
