@@ -27,7 +27,7 @@ const BATCH_MAX: Duration = Duration::from_millis(1);
 const CLOCK_EVERY: u32 = 8;
 
 /// Why a message does not go on, and what its sender is told.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refusal(pub(super) Code, &'static str);
 
 pub(super) const UNROUTABLE: Refusal = Refusal(Code::UNROUTABLE, "no node serves this route");
@@ -160,6 +160,12 @@ impl Hall {
         };
         self.in_flight.set(self.in_flight.get().saturating_add(u64::from(len)));
         let sent = member.and_then(|member| self.deliver(member, (conn, user), data));
+        let sent = match (sent, member) {
+            (Err(NODE_GONE), Ok(gone)) => {
+                self.deliver_to_another((table, route), gone, (conn, user), data)
+            }
+            (sent, _) => sent,
+        };
         match sent {
             Ok(()) => Ok(Turn::Go),
             Err(refusal) => {
@@ -246,6 +252,26 @@ impl Hall {
                 Err(NODE_GONE)
             }
         }
+    }
+
+    /// The node that was picked cannot be reached, and has not seen the message: another one may have it,
+    /// if it is one that any may serve.
+    #[cold]
+    fn deliver_to_another(
+        &self,
+        (table, route): (&Table, &Route),
+        gone: &Member,
+        from: (ConnId, Option<UserId>),
+        data: &Data<'_>,
+    ) -> Result<(), Refusal> {
+        let mut sent = Err(NODE_GONE);
+        for other in table.others(route, gone) {
+            sent = self.deliver(other, from, data);
+            if sent != Err(NODE_GONE) {
+                break;
+            }
+        }
+        sent
     }
 
     /// The session is not read until [`Hall::go_on`].

@@ -162,6 +162,17 @@ impl Table {
         }
     }
 
+    /// Those that might serve a message instead of `gone`; none if only one may.
+    pub(crate) fn others<'a>(
+        &'a self,
+        route: &'a Route,
+        gone: &'a Member,
+    ) -> impl Iterator<Item = &'a Member> {
+        let free = !route.rules.stateful && !route.sharded;
+        let open = route.open.iter().filter(move |_| free).filter_map(|index| self.member(*index));
+        open.filter(|member| member.id != gone.id)
+    }
+
     /// The member a bound user's message goes to, in whatever state it is.
     pub(crate) fn bound(&self, route: &Route, instance: &InstanceId) -> Option<&Member> {
         let mut all = route.all.iter().filter_map(|index| self.member(*index));

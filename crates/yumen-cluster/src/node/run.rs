@@ -60,6 +60,8 @@ pub struct Place {
 
 /// How often an instance that hangs writes down what it has left.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// A node that hangs waits for so long without a message before it goes, if its gates are elsewhere.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// How other threads reach the instance.
 pub(crate) type Door = (NodeHandle, Inbox);
@@ -182,7 +184,7 @@ async fn serve<S: 'static>(
     Given { plan, door: (handle, inbox), link }: Given<S>,
 ) -> Result<(), InstanceError> {
     let (ready, mut stop, progress) = (ties.ready, ties.stop, ties.progress);
-    let settings = ties.settings;
+    let (settings, apart) = (ties.settings, ties.cluster.is_apart());
     let mut record = plan.record(&ties.id);
     link::go_outside(links, (link, env), ties.incarnation.clone(), &mut record).await?;
     let (mut gates, mut nodes) = (ties.gates.clone(), ties.nodes.clone());
@@ -233,7 +235,7 @@ async fn serve<S: 'static>(
             std::future::pending().await
         } => result,
     };
-    instance.drain(&plan, &mut stop, &progress).await.and(result)
+    instance.drain(&plan, &mut stop, &progress, apart).await.and(result)
 }
 
 /// From the links to the handlers.
@@ -361,12 +363,25 @@ impl<S: 'static> Front<S> {
         Left { handlers, ..Left::default() }
     }
 
+    /// Resolves when no message has come for a while: gates of other processes have heard that this node
+    /// hangs, and send elsewhere.
+    async fn quiet(&self) {
+        loop {
+            let before = self.hub.stats.messages.total();
+            self.hub.env.clock.sleep(QUIET).await;
+            if self.hub.stats.messages.total() == before {
+                return;
+            }
+        }
+    }
+
     /// Runs the stop hooks and lets the handlers finish, as long as there is time.
     async fn drain(
         &self,
         plan: &Plan<S>,
         stop: &mut Watch<Stop>,
         progress: &Progress,
+        apart: bool,
     ) -> Result<(), InstanceError> {
         self.state_now.set(State::Hang);
         let max = stop.current().drain_max(plan.drain_max);
@@ -378,6 +393,9 @@ impl<S: 'static> Front<S> {
                 hooks_done.set(true);
                 if !plan.on_hang.is_empty() {
                     self.hub.unbound().await;
+                }
+                if apart {
+                    self.quiet().await;
                 }
                 self.dispatch.idle().await;
             } => true,

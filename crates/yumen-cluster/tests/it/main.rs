@@ -19,6 +19,7 @@ mod churn;
 mod client;
 mod downlink;
 mod game;
+mod joining;
 mod lane;
 mod limits;
 mod lives;
