@@ -60,7 +60,9 @@ async fn dues_record_is_read_beside_values_that_are_none(version: Version) {
         ("/service/node/node-4", DUES),
     ];
     for (key, value) in others {
-        gateway::put(&addr, key, value).await;
+        // Each has an id of its own, so that one that is read is seen.
+        let id = key.rsplit('/').next().unwrap();
+        gateway::put(&addr, key, &value.replace("node-1", id)).await;
     }
     gateway::put(&addr, "/services/node/node-1", DUES).await;
     let registry = member.registry();
@@ -70,7 +72,7 @@ async fn dues_record_is_read_beside_values_that_are_none(version: Version) {
     assert_eq!(registry.unread(), 4);
 
     gateway::put(&addr, "/services/node/node-5", "[]").await;
-    gateway::put(&addr, "/services/node2/node-6", DUES).await;
+    gateway::put(&addr, "/services/node2/node-6", &DUES.replace("node-1", "node-6")).await;
     gateway::delete(&addr, "/services/node/broken").await;
     gateway::delete(&addr, "/services/node/empty").await;
     let last = node("last");
