@@ -30,7 +30,7 @@ async fn two_handles_of_the_memory_locator_are_one() {
 
 /// due's locator keeps no lease: whoever was on a gate that crashed stays located there.
 #[tokio::test]
-async fn w_19_a_crashed_gate_leaves_nobody_located_there() {
+async fn w19_a_crashed_gate_leaves_nobody_located_there() {
     let locator = MemoryLocator::default();
     let (dead, alive) = (Place::gate("gate-1"), Place::gate("gate-2"));
     locator.open(&dead.instance).await.unwrap();
@@ -53,7 +53,7 @@ async fn w_19_a_crashed_gate_leaves_nobody_located_there() {
 
 /// due's subscription ends at the first error, and its caches are wrong from then on.
 #[tokio::test]
-async fn w_19_a_follower_that_missed_events_is_told_and_follows_on() {
+async fn w19_a_follower_that_missed_events_is_told_and_follows_on() {
     let limits = LocatorLimits { moves_max: 16, ..LocatorLimits::default() };
     let locator = MemoryLocator::bounded(limits);
     let gate = Place::gate("gate-1");
@@ -87,7 +87,7 @@ async fn w_19_a_follower_that_missed_events_is_told_and_follows_on() {
 
 /// One event ends all places of an instance, so that a full gate's end floods nobody.
 #[tokio::test]
-async fn w_19_the_end_of_a_full_gate_is_one_event() {
+async fn w19_the_end_of_a_full_gate_is_one_event() {
     let limits = LocatorLimits { moves_max: 2, ..LocatorLimits::default() };
     let locator = MemoryLocator::bounded(limits);
     let gate = Place::gate("gate-1");
@@ -105,7 +105,7 @@ async fn w_19_the_end_of_a_full_gate_is_one_event() {
 
 /// The gate that loses a user learns it in time, and cannot undo the newer login (W-40).
 #[tokio::test]
-async fn w_40_of_two_logins_the_later_names_the_earlier_and_outlives_its_release() {
+async fn w40_of_two_logins_the_later_names_the_earlier_and_outlives_its_release() {
     let locator = MemoryLocator::default();
     let (old, new, user) = (Place::gate("gate-1"), Place::gate("gate-2"), UserId(5));
     for gate in [&old, &new] {

@@ -13,9 +13,6 @@
 
 mod clients;
 mod foreign;
-mod foreign_gate;
-mod foreign_mesh;
-mod foreign_node;
 mod one_process;
 mod ours;
 mod recording;

@@ -2,6 +2,9 @@
 
 mod child;
 mod events;
+mod foreign_gate;
+mod foreign_mesh;
+mod foreign_node;
 
 use crate::{clients, recording};
 use child::{Backends, Process};

@@ -102,7 +102,7 @@ async fn more_commands_than_may_wait_are_refused_at_once() {
 
 /// due: the connection that loses is told nothing, on another gate both stay bound.
 #[tokio::test]
-async fn w_40_of_two_gates_that_claim_at_once_the_loser_is_told() {
+async fn w40_of_two_gates_that_claim_at_once_the_loser_is_told() {
     const ROUNDS: usize = 100;
     let server = Server::start();
     let processes = [Arc::new(server.locator()), Arc::new(server.locator())];
@@ -147,7 +147,7 @@ async fn w_40_of_two_gates_that_claim_at_once_the_loser_is_told() {
 
 /// due: a bind waits in the reader of its socket, so one slow bind delays all behind it.
 #[tokio::test]
-async fn w_50_a_slow_redis_delays_calls_by_one_round_trip_and_not_each_other() {
+async fn w50_a_slow_redis_delays_calls_by_one_round_trip_and_not_each_other() {
     const CALLS: u32 = 300;
     let delay = Duration::from_millis(100);
     let server = Server::start();

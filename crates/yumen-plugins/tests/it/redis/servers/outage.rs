@@ -4,7 +4,7 @@ use super::*;
 
 /// due's records have no lease: whoever was on a gate that was killed stays located there for ever.
 #[tokio::test]
-async fn w_19_what_a_killed_process_left_is_gone_within_ten_seconds() {
+async fn w19_what_a_killed_process_left_is_gone_within_ten_seconds() {
     const USERS: i64 = 1_000;
     const TICK: Duration = Duration::from_millis(50);
     let server = Server::start();
@@ -70,7 +70,7 @@ async fn w_19_what_a_killed_process_left_is_gone_within_ten_seconds() {
 
 /// due's subscription ends silently at its first error, and its caches are wrong from then on.
 #[tokio::test]
-async fn w_19_after_a_restart_of_redis_followers_are_told_of_the_loss_and_follow_on() {
+async fn w19_after_a_restart_of_redis_followers_are_told_of_the_loss_and_follow_on() {
     let mut server = Server::start();
     let (one, other) = (server.locator(), server.locator());
     let gate = Place::gate("gate-1");
@@ -120,7 +120,7 @@ async fn after_flushall_an_instance_learns_it_at_its_next_renewal() {
 /// due: a Redis that stalls for longer than the call's time during logins leaves sockets that answer
 /// nothing until the process is restarted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn w_32_after_a_stall_of_five_seconds_under_logins_every_call_succeeds() {
+async fn w32_after_a_stall_of_five_seconds_under_logins_every_call_succeeds() {
     let server = Server::start();
     let locator = Arc::new(server.locator());
     let gate = Place::gate("gate-1");
