@@ -40,8 +40,8 @@ enum Role {
 
 /// The cluster that due's keys describe. Peers that prove nothing are served: due's are such.
 fn cluster(settings: &Settings) -> Result<Cluster, Box<dyn Error>> {
-    let registry = EtcdRegistry::new(&settings.registry.etcd).map_err(|all| all.join("; "))?;
-    let locator = RedisLocator::new(&settings.locate.redis).map_err(|all| all.join("; "))?;
+    let registry = EtcdRegistry::from_settings(settings).map_err(|all| all.join("; "))?;
+    let locator = RedisLocator::from_settings(settings).map_err(|all| all.join("; "))?;
     Ok(Cluster::new(registry, locator).settings(settings).insecure(true))
 }
 

@@ -12,6 +12,7 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod absent;
 #[cfg(feature = "admin")]
 mod admin;
 mod apart;
