@@ -66,7 +66,7 @@ fn explain_tells_one_key_from_another_and_names_the_nearest() {
 
 #[test]
 fn check_tells_ci_by_its_exit_code() {
-    let good = dir("[cluster.gate]\nconnNum = 9");
+    let good = dir("[cluster.gate]\nexpose = true");
     let output = config(good.path(), &["check", "etc"], &[]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert!(out(&output).ends_with("etc: no problems, 1 note\n"), "{}", out(&output));
