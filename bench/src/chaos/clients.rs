@@ -136,6 +136,7 @@ async fn play(
             dice: dice.clone(),
             number: Rc::default(),
             homeward: 0,
+            going: None,
         };
         bots.spawn_local(bot.live());
     }

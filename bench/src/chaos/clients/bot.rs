@@ -5,13 +5,14 @@ use super::{Orders, Tally};
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 use yumen::client::{Client, Clients, Event};
 use yumen::net::env::Dice;
 use yumen::status::{Code, Status};
@@ -36,8 +37,10 @@ pub(super) struct Bot {
     pub(super) dice: Dice,
     /// Of the last request.
     pub(super) number: Rc<Cell<u64>>,
-    /// The last word to go home that was followed.
+    /// The last word to go home that was heard.
     pub(super) homeward: u64,
+    /// When it goes; kept, since whoever waits for it is interrupted by every round.
+    pub(super) going: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a connection looks like to its client.
@@ -200,8 +203,12 @@ impl Bot {
                 return Left::Stop;
             }
             if homeward != self.homeward {
-                sleep(self.spread()).await;
                 self.homeward = homeward;
+                self.going = Some(Box::pin(sleep(self.spread())));
+            }
+            if let Some(going) = &mut self.going {
+                going.await;
+                self.going = None;
                 if self.gate(self.home()).is_some_and(|(name, _)| name != gate) {
                     return Left::Home;
                 }
