@@ -309,6 +309,11 @@ impl Pair {
             self.look_for_room();
             self.used.set(self.far.driver.now().mono);
         }
+        // Of several that were woken the first has queued again, and the others found the queue taken:
+        // credits that did not run out since tell nobody.
+        if !self.waiters.borrow().is_empty() && self.has_room() {
+            self.wake();
+        }
     }
 
     /// Whether anything was handed over.

@@ -238,6 +238,46 @@ fn a_window_smaller_than_a_frame_still_carries_every_frame() {
 }
 
 #[test]
+fn everybody_who_waits_for_room_gets_it_when_the_first_has_queued_again() {
+    world(1, async |world| {
+        let env = world.sim.env();
+        let a = world.open(Plan::new("a")).await;
+        let b = world.open_in(&env, Plan::new("b")).await;
+        let to_b = a.link(&b);
+        a.push(to_b, 0, 5).unwrap();
+        a.links.flush();
+        world.settle().await;
+        env.spawn.freeze();
+        while a.push(to_b, 1, 60_000).is_ok() {
+            a.links.flush();
+        }
+        let (tasks, sent) = (world.sim.env(), Rc::new(Cell::new(0)));
+        for n in 2..8 {
+            let (a, sent) = (Rc::clone(&a), Rc::clone(&sent));
+            tasks.spawn.local(async move {
+                while a.push(to_b, n, 500).is_err() {
+                    a.links.room(to_b).await;
+                }
+                sent.set(sent.get() + 1);
+            });
+        }
+        world.settle().await;
+        assert_eq!(sent.get(), 0, "the lane is full");
+        env.spawn.thaw();
+        // Nobody but this one flushes, as a node does at the end of a turn.
+        for _ in 0..20 {
+            world.settle().await;
+            a.links.flush();
+        }
+        assert_eq!(sent.get(), 6, "so many of six got room");
+        world.settle().await;
+        let mut last = b.seen.borrow().iter().rev().take(6).copied().collect::<Vec<_>>();
+        last.sort_unstable();
+        assert_eq!(last, [2, 3, 4, 5, 6, 7]);
+    });
+}
+
+#[test]
 fn a_lane_whose_peer_gives_no_room_back_is_full_and_bounded() {
     world(1, async |world| {
         let env = world.sim.env();
