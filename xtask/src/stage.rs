@@ -170,6 +170,8 @@ pub(crate) fn chaos(workspace: &Workspace, length: &str, faults: usize) -> Resul
 /// # Errors
 /// The first test that failed, and a selection that is empty: it would look like a success.
 fn servers(workspace: &Workspace) -> Result<(), Error> {
+    // Some of them start an example as a process of its own; tests alone do not build it.
+    Line::new(&workspace.root, "cargo build --workspace --all-features --examples").run()?;
     let words = "cargo test --workspace --all-features --tests --no-fail-fast -- servers::";
     let listed = Line::new(&workspace.root, &format!("{words} --list")).output()?;
     if !listed.lines().any(|line| line.ends_with(": test")) {
