@@ -187,6 +187,10 @@ async fn whatever_breaks_the_keys_agree_and_no_follower_remembers_what_is_not() 
         is_back(process).await;
         remembers_what_is(process, moves, cache, last).await;
     }
+    // What due wrote while both were cut off is put down by whoever asks next.
+    for user in 1..=USERS {
+        processes[0].find(UserId(user), &Role::Gate).await.unwrap();
+    }
     // What an open was cut off from is taken away by the next.
     for place in &places {
         processes[0].open(&place.instance).await.unwrap();
