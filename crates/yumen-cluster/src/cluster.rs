@@ -7,11 +7,11 @@ mod terms;
 
 pub(crate) use terms::Terms;
 
-use crate::stores::{Counted, StoreCounts};
+use crate::stores::{Counted, Counts, StoreCounts};
 use std::{fmt, sync::Arc};
 use terms::Code;
 use yumen_core::{
-    locator::Locator,
+    locator::{Locator, Wrapped},
     memory::{MemoryLocator, MemoryRegistry},
     registry::Registry,
 };
@@ -63,7 +63,7 @@ impl Cluster {
         let counts = Arc::<StoreCounts>::default();
         Self {
             registry: Arc::new(Counted { store: registry, counts: Arc::clone(&counts) }),
-            locator: Arc::new(Counted { store: locator, counts: Arc::clone(&counts) }),
+            locator: Arc::new(Wrapped { inner: locator, around: Counts(Arc::clone(&counts)) }),
             board: Switchboard::default(),
             counts,
             reach: None,

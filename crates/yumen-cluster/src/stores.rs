@@ -10,12 +10,12 @@ use std::sync::{
 use yumen_core::{
     BoxFuture,
     cluster::{Instance, Kind, Snapshot},
-    health::{Health, Load},
-    locator::{Attempt, Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
+    health::Health,
+    locator::{Around, Operation, Request},
     registry::{Registry, RegistryError},
     watch::Watch,
 };
-use yumen_proto::id::{Epoch, InstanceId, UserId};
+use yumen_proto::id::InstanceId;
 
 macro_rules! counts {
     ($($name:ident = $store:literal $operation:literal,)*) => {
@@ -68,9 +68,9 @@ impl Outcomes {
     }
 }
 
-/// A store whose requests are counted.
-pub(crate) struct Counted<S> {
-    pub(crate) store: S,
+/// A registry whose requests are counted.
+pub(crate) struct Counted<R> {
+    pub(crate) store: R,
     pub(crate) counts: Arc<StoreCounts>,
 }
 
@@ -100,91 +100,41 @@ impl<R: Registry> Registry for Counted<R> {
     }
 }
 
-impl<L: Locator> Locator for Counted<L> {
-    fn name(&self) -> &str {
-        self.store.name()
-    }
+/// Counts what becomes of every request to a locator.
+pub(crate) struct Counts(pub(crate) Arc<StoreCounts>);
 
-    fn open<'a>(
+impl Around for Counts {
+    fn request<'a, T: Send + 'a>(
         &'a self,
-        instance: &'a InstanceId,
-    ) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
-        self.counts.open.count(self.store.open(instance))
-    }
-
-    fn renew<'a>(
-        &'a self,
-        instance: &'a InstanceId,
-        incarnation: Incarnation,
-    ) -> BoxFuture<'a, Result<(), LocatorError>> {
-        self.counts.renew.count(self.store.renew(instance, incarnation))
-    }
-
-    fn close<'a>(
-        &'a self,
-        instance: &'a InstanceId,
-        incarnation: Incarnation,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-        self.counts.close.count(self.store.close(instance, incarnation))
-    }
-
-    fn claim<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        incarnation: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
-        self.counts.claim.count(self.store.claim(user, place, incarnation))
-    }
-
-    fn claim_if_free<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        incarnation: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
-        self.counts.claim.count(self.store.claim_if_free(user, place, incarnation))
-    }
-
-    fn release<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        epoch: Epoch,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-        self.counts.release.count(self.store.release(user, place, epoch))
-    }
-
-    fn find<'a>(
-        &'a self,
-        user: UserId,
-        role: &'a Role,
-    ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>> {
-        self.counts.find.count(self.store.find(user, role))
-    }
-
-    fn watch(&self) -> Moves {
-        self.store.watch()
-    }
-
-    fn load(&self) -> Option<Load> {
-        self.store.load()
-    }
-
-    fn health(&self) -> Health {
-        self.store.health()
+        operation: Operation<'a>,
+        request: Request<'a, T>,
+    ) -> Request<'a, T> {
+        let outcomes = match operation {
+            Operation::Open => &self.0.open,
+            Operation::Renew => &self.0.renew,
+            Operation::Close => &self.0.close,
+            Operation::Claim => &self.0.claim,
+            Operation::Release => &self.0.release,
+            Operation::Find(_) => &self.0.find,
+        };
+        outcomes.count(request)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use yumen_core::memory::MemoryLocator;
+    use yumen_core::{
+        locator::{Locator, Place, Wrapped},
+        memory::MemoryLocator,
+    };
+    use yumen_proto::id::UserId;
 
     #[tokio::test]
     async fn what_a_store_refuses_is_counted_as_failed() {
         let counts = Arc::<StoreCounts>::default();
-        let store = Counted { store: MemoryLocator::default(), counts: Arc::clone(&counts) };
+        let store =
+            Wrapped { inner: MemoryLocator::default(), around: Counts(Arc::clone(&counts)) };
         let (gate, user) = (Place::gate("g"), UserId(7));
         assert!(store.claim(user, &gate, None).await.is_err(), "it is not open");
         store.open(&gate.instance).await.unwrap();

@@ -23,9 +23,9 @@
 //! Called from the service runtime only. A new backend is done when `conformance::locator` passes.
 
 mod moves;
+mod wrapped;
 
 use crate::{
-    BoxFuture,
     health::{Health, Load},
     status::Status,
 };
@@ -33,6 +33,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 use yumen_proto::{Epoch, InstanceId, UserId};
 
 pub use moves::{Moved, Moves, MovesSender};
+pub use wrapped::{Around, Operation, Request, Wrapped};
 
 /// How often an open instance must renew. A backend gives up an instance after three of these
 /// in silence.
@@ -143,10 +144,7 @@ pub trait Locator: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LocatorError::Backend`], [`LocatorError::Full`].
-    fn open<'a>(
-        &'a self,
-        instance: &'a InstanceId,
-    ) -> BoxFuture<'a, Result<Incarnation, LocatorError>>;
+    fn open<'a>(&'a self, instance: &'a InstanceId) -> Request<'a, Incarnation>;
 
     /// Says that the instance is alive, every [`RENEW_INTERVAL`].
     ///
@@ -154,11 +152,7 @@ pub trait Locator: Send + Sync + 'static {
     /// [`LocatorError::NotOpen`], [`LocatorError::Superseded`]: this life is over as far as
     /// others can see, because the backend gave it up or lost its memory. The instance opens
     /// again and claims its users again.
-    fn renew<'a>(
-        &'a self,
-        instance: &'a InstanceId,
-        incarnation: Incarnation,
-    ) -> BoxFuture<'a, Result<(), LocatorError>>;
+    fn renew<'a>(&'a self, instance: &'a InstanceId, incarnation: Incarnation) -> Request<'a, ()>;
 
     /// Ends a life: all places of the instance are gone and the watchers are told. Gives `false`,
     /// and does nothing, if that life is over already.
@@ -167,11 +161,8 @@ pub trait Locator: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LocatorError::Backend`]; the life then ends by itself for want of renewal.
-    fn close<'a>(
-        &'a self,
-        instance: &'a InstanceId,
-        incarnation: Incarnation,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>>;
+    fn close<'a>(&'a self, instance: &'a InstanceId, incarnation: Incarnation)
+    -> Request<'a, bool>;
 
     /// Makes `place` the user's place in its role.
     ///
@@ -186,7 +177,7 @@ pub trait Locator: Send + Sync + 'static {
         user: UserId,
         place: &'a Place,
         incarnation: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Claim, LocatorError>>;
+    ) -> Request<'a, Claim>;
 
     /// As [`Locator::claim`], but only if the user is at no other place in that role. Whoever claims
     /// again what an earlier life held must not take it from who has it since.
@@ -201,7 +192,7 @@ pub trait Locator: Send + Sync + 'static {
         user: UserId,
         place: &'a Place,
         incarnation: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
+    ) -> Request<'a, Attempt> {
         Box::pin(async move {
             match self.find(user, &place.role).await?.filter(|at| at.place != *place) {
                 Some(located) => Ok(Attempt::Taken(located)),
@@ -214,23 +205,14 @@ pub trait Locator: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LocatorError::Backend`]; the release may have taken effect, and may be tried again.
-    fn release<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        epoch: Epoch,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>>;
+    fn release<'a>(&'a self, user: UserId, place: &'a Place, epoch: Epoch) -> Request<'a, bool>;
 
     /// Where the user is in a role; `None` is an answer. Never a place of an instance that is
     /// gone, and never older than a claim or release that was answered before the search began.
     ///
     /// # Errors
     /// [`LocatorError::Backend`]: nobody knows.
-    fn find<'a>(
-        &'a self,
-        user: UserId,
-        role: &'a Role,
-    ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>>;
+    fn find<'a>(&'a self, user: UserId, role: &'a Role) -> Request<'a, Option<Located>>;
 
     /// Follows every change from now on. The stream outlives failures of the backend.
     fn watch(&self) -> Moves;
@@ -252,18 +234,11 @@ impl<L: Locator + ?Sized> Locator for Arc<L> {
         (**self).name()
     }
 
-    fn open<'a>(
-        &'a self,
-        instance: &'a InstanceId,
-    ) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
+    fn open<'a>(&'a self, instance: &'a InstanceId) -> Request<'a, Incarnation> {
         (**self).open(instance)
     }
 
-    fn renew<'a>(
-        &'a self,
-        instance: &'a InstanceId,
-        incarnation: Incarnation,
-    ) -> BoxFuture<'a, Result<(), LocatorError>> {
+    fn renew<'a>(&'a self, instance: &'a InstanceId, incarnation: Incarnation) -> Request<'a, ()> {
         (**self).renew(instance, incarnation)
     }
 
@@ -271,7 +246,7 @@ impl<L: Locator + ?Sized> Locator for Arc<L> {
         &'a self,
         instance: &'a InstanceId,
         incarnation: Incarnation,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
+    ) -> Request<'a, bool> {
         (**self).close(instance, incarnation)
     }
 
@@ -280,7 +255,7 @@ impl<L: Locator + ?Sized> Locator for Arc<L> {
         user: UserId,
         place: &'a Place,
         incarnation: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
+    ) -> Request<'a, Claim> {
         (**self).claim(user, place, incarnation)
     }
 
@@ -289,24 +264,15 @@ impl<L: Locator + ?Sized> Locator for Arc<L> {
         user: UserId,
         place: &'a Place,
         incarnation: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Attempt, LocatorError>> {
+    ) -> Request<'a, Attempt> {
         (**self).claim_if_free(user, place, incarnation)
     }
 
-    fn release<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        epoch: Epoch,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
+    fn release<'a>(&'a self, user: UserId, place: &'a Place, epoch: Epoch) -> Request<'a, bool> {
         (**self).release(user, place, epoch)
     }
 
-    fn find<'a>(
-        &'a self,
-        user: UserId,
-        role: &'a Role,
-    ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>> {
+    fn find<'a>(&'a self, user: UserId, role: &'a Role) -> Request<'a, Option<Located>> {
         (**self).find(user, role)
     }
 

@@ -127,97 +127,52 @@ mod tests {
     use std::sync::Mutex;
     use tokio::time::Instant;
     use yumen_core::{
-        BoxFuture,
         cluster::Kind,
-        locator::{Claim, Located, Moves, Place, Role},
+        locator::{Around, Operation, Request, Wrapped},
         memory::MemoryLocator,
     };
-    use yumen_proto::id::{Epoch, UserId};
 
     /// Takes 3 s to refuse each of the first renewals, as one whose server does not answer.
     struct Slow {
-        inner: MemoryLocator,
         refusals: usize,
         renewed: Mutex<Vec<Instant>>,
     }
 
-    impl Locator for Slow {
-        fn open<'a>(
+    impl Around for Slow {
+        fn request<'a, T: Send + 'a>(
             &'a self,
-            id: &'a InstanceId,
-        ) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
-            self.inner.open(id)
-        }
-
-        fn renew<'a>(
-            &'a self,
-            _id: &'a InstanceId,
-            _life: Incarnation,
-        ) -> BoxFuture<'a, Result<(), LocatorError>> {
+            operation: Operation<'a>,
+            request: Request<'a, T>,
+        ) -> Request<'a, T> {
             Box::pin(async move {
-                let tries = {
-                    let mut renewed = self.renewed.lock().unwrap();
-                    renewed.push(Instant::now());
-                    renewed.len()
-                };
-                if tries > self.refusals {
-                    return Ok(());
+                if operation == Operation::Renew {
+                    let tries = {
+                        let mut renewed = self.renewed.lock().unwrap();
+                        renewed.push(Instant::now());
+                        renewed.len()
+                    };
+                    if tries <= self.refusals {
+                        tokio::time::sleep(Duration::from_secs(3)).await;
+                        let source = "no answer".into();
+                        return Err(LocatorError::Backend { backend: "slow", source });
+                    }
                 }
-                tokio::time::sleep(Duration::from_secs(3)).await;
-                Err(LocatorError::Backend { backend: "slow", source: "no answer".into() })
+                request.await
             })
-        }
-
-        fn close<'a>(
-            &'a self,
-            id: &'a InstanceId,
-            life: Incarnation,
-        ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-            self.inner.close(id, life)
-        }
-
-        fn claim<'a>(
-            &'a self,
-            user: UserId,
-            place: &'a Place,
-            life: Option<Incarnation>,
-        ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
-            self.inner.claim(user, place, life)
-        }
-
-        fn release<'a>(
-            &'a self,
-            user: UserId,
-            place: &'a Place,
-            epoch: Epoch,
-        ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-            self.inner.release(user, place, epoch)
-        }
-
-        fn find<'a>(
-            &'a self,
-            user: UserId,
-            role: &'a Role,
-        ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>> {
-            self.inner.find(user, role)
-        }
-
-        fn watch(&self) -> Moves {
-            self.inner.watch()
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_renewal_that_was_not_answered_is_sent_again_before_the_life_is_given_up() {
-        let inner = MemoryLocator::default();
-        let locator = Arc::new(Slow { inner, refusals: 1, renewed: Mutex::default() });
+        let around = Slow { refusals: 1, renewed: Mutex::default() };
+        let locator = Arc::new(Wrapped { inner: MemoryLocator::default(), around });
         let id = InstanceId::from("lobby");
         let life = locator.open(&id).await.unwrap();
         let (start, lives) = (Instant::now(), Arc::new(WatchSender::new(life)));
         let shared: Arc<dyn Locator> = Arc::clone(&locator) as _;
         let lease = Lease::new(&shared, &id, Some(life));
         let _ended = timeout(RENEW_INTERVAL * 4, lease.keep(lives, || false)).await;
-        let renewed = locator.renewed.lock().unwrap();
+        let renewed = locator.around.renewed.lock().unwrap();
         let at: Vec<_> = renewed.iter().map(|at| at.duration_since(start).as_secs_f32()).collect();
         assert!(at.len() == 3, "{at:?}");
         // Unanswered at 3 s, known at 6 s, answered long before 9 s; then at ease again.

@@ -8,11 +8,9 @@ use super::{
 use std::{net::SocketAddr, sync::Arc};
 use yumen_cluster::{app::App, cluster::Cluster};
 use yumen_core::{
-    BoxFuture,
-    locator::{Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
+    locator::{Around, Operation, Request, Wrapped},
     memory::{MemoryLocator, MemoryRegistry},
 };
-use yumen_proto::id::{Epoch, InstanceId, UserId};
 
 /// The secret of the cluster.
 pub(crate) const SECRET: &str = "what every process of the cluster knows";
@@ -58,69 +56,31 @@ fn each_process_of_a_fleet_has_a_node_of_its_own_unless_the_id_is_said() {
     assert!(id(&fleet).starts_with("room-") && id(&fleet) != id(&fleet));
 }
 
-/// A locator that never answers that a life has ended.
-#[derive(Default)]
-struct Deaf(MemoryLocator);
+/// Never answers that a life has ended.
+struct NoEnd;
 
-impl Locator for Deaf {
-    fn open<'a>(
+impl Around for NoEnd {
+    fn request<'a, T: Send + 'a>(
         &'a self,
-        instance: &'a InstanceId,
-    ) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
-        self.0.open(instance)
-    }
-
-    fn renew<'a>(
-        &'a self,
-        instance: &'a InstanceId,
-        life: Incarnation,
-    ) -> BoxFuture<'a, Result<(), LocatorError>> {
-        self.0.renew(instance, life)
-    }
-
-    fn close<'a>(
-        &'a self,
-        _: &'a InstanceId,
-        _: Incarnation,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-        Box::pin(std::future::pending())
-    }
-
-    fn claim<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        life: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
-        self.0.claim(user, place, life)
-    }
-
-    fn release<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        epoch: Epoch,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-        self.0.release(user, place, epoch)
-    }
-
-    fn find<'a>(
-        &'a self,
-        user: UserId,
-        role: &'a Role,
-    ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>> {
-        self.0.find(user, role)
-    }
-
-    fn watch(&self) -> Moves {
-        self.0.watch()
+        operation: Operation<'a>,
+        request: Request<'a, T>,
+    ) -> Request<'a, T> {
+        match operation {
+            Operation::Close => Box::pin(std::future::pending()),
+            Operation::Open
+            | Operation::Renew
+            | Operation::Claim
+            | Operation::Release
+            | Operation::Find(_) => request,
+        }
     }
 }
 
 #[test]
 fn a_locator_that_does_not_answer_at_the_end_keeps_no_record_in_the_registry() {
     let registry = Arc::new(MemoryRegistry::default());
-    let cluster = Cluster::new(Arc::clone(&registry), Deaf::default());
+    let locator = Wrapped { inner: MemoryLocator::default(), around: NoEnd };
+    let cluster = Cluster::new(Arc::clone(&registry), locator);
     let node = rig::node(&cluster, "room", game::routes(), game::World::default);
     let rig = Rig::serving(App::default().with(node.build().unwrap()));
     until_nodes(&cluster, 1);

@@ -9,14 +9,10 @@ use super::{
 use std::sync::Arc;
 use yumen_cluster::{app::App, cluster::Cluster, gate::DuplicateLogin, node::Node};
 use yumen_core::{
-    BoxFuture,
-    locator::{
-        Claim, Incarnation, Located, Locator, LocatorError, Moves, MovesSender, Place, Role,
-    },
-    memory::MemoryLocator,
+    locator::{Around, Locator, Moves, MovesSender, Operation, Place, Request, Role, Wrapped},
     status::Code,
 };
-use yumen_proto::{Epoch, InstanceId, UserId};
+use yumen_proto::UserId;
 
 fn room(stores: &Stores, id: &str) -> (Rig, Room) {
     let cluster = stores.process();
@@ -107,68 +103,27 @@ fn a_second_login_at_another_gate_is_refused_where_the_policy_says_so() {
     assert_eq!(second.call(LOGIN, "7").text(), "welcome");
 }
 
-/// A locator whose news never come.
-struct Deaf {
-    inner: Arc<MemoryLocator>,
-    silence: MovesSender,
-}
+/// Keeps the news of a locator to itself.
+struct Deaf(MovesSender);
 
 impl Deaf {
     fn process(stores: &Stores) -> Cluster {
-        let deaf = Self { inner: Arc::clone(&stores.locator), silence: MovesSender::bounded(1) };
-        Cluster::new(Arc::clone(&stores.registry), deaf).secret(apart::SECRET)
+        let (inner, around) = (Arc::clone(&stores.locator), Self(MovesSender::bounded(1)));
+        Cluster::new(Arc::clone(&stores.registry), Wrapped { inner, around }).secret(apart::SECRET)
     }
 }
 
-impl Locator for Deaf {
-    fn open<'a>(&'a self, id: &'a InstanceId) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
-        self.inner.open(id)
-    }
-
-    fn renew<'a>(
+impl Around for Deaf {
+    fn request<'a, T: Send + 'a>(
         &'a self,
-        id: &'a InstanceId,
-        life: Incarnation,
-    ) -> BoxFuture<'a, Result<(), LocatorError>> {
-        self.inner.renew(id, life)
+        _: Operation<'a>,
+        request: Request<'a, T>,
+    ) -> Request<'a, T> {
+        request
     }
 
-    fn close<'a>(
-        &'a self,
-        id: &'a InstanceId,
-        life: Incarnation,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-        self.inner.close(id, life)
-    }
-
-    fn claim<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        life: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
-        self.inner.claim(user, place, life)
-    }
-
-    fn release<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        epoch: Epoch,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-        self.inner.release(user, place, epoch)
-    }
-
-    fn find<'a>(
-        &'a self,
-        user: UserId,
-        role: &'a Role,
-    ) -> BoxFuture<'a, Result<Option<Located>, LocatorError>> {
-        self.inner.find(user, role)
-    }
-
-    fn watch(&self) -> Moves {
-        self.silence.watch()
+    fn watch(&self, _: &impl Locator) -> Moves {
+        self.0.watch()
     }
 }
 

@@ -10,87 +10,49 @@ use std::sync::{
 };
 use yumen_cluster::{app::App, cluster::Cluster};
 use yumen_core::{
-    BoxFuture,
-    locator::{Claim, Incarnation, Located, Locator, LocatorError, Moves, Place, Role},
+    locator::{Around, Locator, Operation, Request, Role, Wrapped},
     memory::{MemoryLocator, MemoryRegistry},
-    status::Code,
 };
-use yumen_proto::{Epoch, InstanceId, UserId};
+use yumen_proto::UserId;
 
-/// A locator in memory whose answers about nodes, and to claims, can be held back.
+type Slowed = Wrapped<Arc<MemoryLocator>, Slow>;
+
+/// Holds back answers about nodes, and to claims.
 #[derive(Clone, Default)]
 struct Slow {
-    inner: Arc<MemoryLocator>,
     slow: Arc<AtomicBool>,
     slow_claims: Arc<AtomicBool>,
     latch: Latch,
 }
 
-type Found = Result<Option<Located>, LocatorError>;
-
-impl Locator for Slow {
-    fn open<'a>(&'a self, id: &'a InstanceId) -> BoxFuture<'a, Result<Incarnation, LocatorError>> {
-        self.inner.open(id)
-    }
-
-    fn renew<'a>(
+impl Around for Slow {
+    fn request<'a, T: Send + 'a>(
         &'a self,
-        id: &'a InstanceId,
-        life: Incarnation,
-    ) -> BoxFuture<'a, Result<(), LocatorError>> {
-        self.inner.renew(id, life)
-    }
-
-    fn close<'a>(
-        &'a self,
-        id: &'a InstanceId,
-        life: Incarnation,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-        self.inner.close(id, life)
-    }
-
-    fn claim<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        life: Option<Incarnation>,
-    ) -> BoxFuture<'a, Result<Claim, LocatorError>> {
+        operation: Operation<'a>,
+        request: Request<'a, T>,
+    ) -> Request<'a, T> {
+        let is_slow = match operation {
+            Operation::Claim => &self.slow_claims,
+            Operation::Find(Role::Node(_)) => &self.slow,
+            Operation::Open
+            | Operation::Renew
+            | Operation::Close
+            | Operation::Release
+            | Operation::Find(Role::Gate) => return request,
+        };
         Box::pin(async move {
-            let claim = self.inner.claim(user, place, life).await;
-            if self.slow_claims.load(Ordering::SeqCst) {
+            let answer = request.await;
+            if is_slow.load(Ordering::SeqCst) {
                 self.latch.pass().await;
             }
-            claim
+            answer
         })
-    }
-
-    fn release<'a>(
-        &'a self,
-        user: UserId,
-        place: &'a Place,
-        epoch: Epoch,
-    ) -> BoxFuture<'a, Result<bool, LocatorError>> {
-        self.inner.release(user, place, epoch)
-    }
-
-    fn find<'a>(&'a self, user: UserId, role: &'a Role) -> BoxFuture<'a, Found> {
-        Box::pin(async move {
-            let found = self.inner.find(user, role).await;
-            if *role != Role::Gate && self.slow.load(Ordering::SeqCst) {
-                self.latch.pass().await;
-            }
-            found
-        })
-    }
-
-    fn watch(&self) -> Moves {
-        self.inner.watch()
     }
 }
 
 /// A gate and the node "room" in one app, and a short-lived node in another.
-fn setting() -> (Server, Rig, Slow) {
-    let slow = Slow::default();
+fn setting() -> (Server, Rig, Slowed) {
+    let slow = Slowed::default();
     let cluster = Cluster::in_process_with(MemoryRegistry::default(), slow.clone());
     let other = yumen_cluster::node::Router::<World>::new().route(100, game::on_echo());
     let short = rig::node(&cluster, "short", other, World::default).build().unwrap();
@@ -109,7 +71,7 @@ fn a_session_that_waits_for_the_locator_goes_on_although_another_node_is_lost() 
     while !matches!(client.call(100, "x"), rig::Got::Message { .. }) {} // the gate has a link to it
     assert_eq!(client.call(LOGIN, "7").text(), "welcome");
     assert_eq!(client.call(STAY, "").text(), "-");
-    slow.slow.store(true, Ordering::SeqCst);
+    slow.around.slow.store(true, Ordering::SeqCst);
     client.send(HOME, 1, "");
     client.send(ECHO, 2, "behind");
     server.until("the session waits", |stats| stats.held == 1);
@@ -118,14 +80,14 @@ fn a_session_that_waits_for_the_locator_goes_on_although_another_node_is_lost() 
     short.stop().unwrap();
     // The gate has heard of the loss when it answers this.
     while matches!(other.call(100, "x"), rig::Got::Message { .. }) {}
-    slow.latch.open(10);
+    slow.around.latch.open(10);
     assert_eq!(client.read().text(), "room");
     assert_eq!(client.read().text(), "behind", "in order");
 }
 
 #[test]
 fn an_answer_that_the_user_has_overtaken_by_moving_is_asked_for_again() {
-    let slow = Slow::default();
+    let slow = Slowed::default();
     let cluster = Cluster::in_process_with(MemoryRegistry::default(), slow.clone());
     let nodes = ["a", "b"].map(|id| {
         let node = rig::node(&cluster, "room", game::routes(), World::default);
@@ -144,16 +106,15 @@ fn an_answer_that_the_user_has_overtaken_by_moving_is_asked_for_again() {
         rig::block_on(asked).unwrap();
     };
     bind(0);
-    slow.slow.store(true, Ordering::SeqCst);
+    slow.around.slow.store(true, Ordering::SeqCst);
     client.send(HOME, 1, "");
     server.until("the session waits", |stats| stats.held == 1);
     bind(1);
     // The gate has heard of the move before it hears this; the answer on its way says "a".
     assert_eq!(Peer::announced(server.addr).call(ECHO, "x").text(), "x");
-    slow.latch.open(10);
+    slow.around.latch.open(10);
     assert_eq!(client.read().text(), "b");
     assert_eq!(client.call(HOME, "").text(), "b");
-    let _ = Code::NOT_BOUND;
 }
 
 #[test]
@@ -161,7 +122,7 @@ fn a_login_that_dies_before_it_is_answered_takes_nothing_from_who_is_here() {
     let (server, short, slow) = setting();
     let mut client = server.client();
     assert_eq!(client.call(LOGIN, "7").text(), "welcome");
-    slow.slow_claims.store(true, Ordering::SeqCst);
+    slow.around.slow_claims.store(true, Ordering::SeqCst);
     let mut dying = server.client();
     dying.send(LOGIN, 1, "7");
     let place = || rig::block_on(slow.inner.find(UserId(7), &Role::Gate)).unwrap().unwrap();
@@ -169,8 +130,8 @@ fn a_login_that_dies_before_it_is_answered_takes_nothing_from_who_is_here() {
     while place().epoch == first {} // until it has claimed, and waits for the answer
     drop(dying);
     server.until("it is gone", |stats| stats.closed == 1);
-    slow.latch.open(10);
-    slow.slow_claims.store(false, Ordering::SeqCst);
+    slow.around.latch.open(10);
+    slow.around.slow_claims.store(false, Ordering::SeqCst);
     // Handled after that answer: a login by way of the same gate.
     assert_eq!(server.client().call(LOGIN, "8").text(), "welcome");
     assert_eq!(client.call(game::SECRET, "").text(), "7");
