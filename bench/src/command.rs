@@ -5,6 +5,7 @@
 mod bots;
 mod call;
 mod chaos;
+mod codec;
 mod compare;
 mod echo;
 mod hostile;
@@ -13,6 +14,8 @@ mod job;
 mod neighbours;
 mod serve;
 mod side;
+
+pub use codec::{Allocated, CountMemory};
 
 use crate::clock::today;
 use crate::generator::Target;
@@ -40,6 +43,11 @@ pub enum BenchCommand {
     /// Relay and server take turns, each in a fresh process, so that a machine that gets slower or
     /// faster meanwhile does so for both.
     Compare(compare::CompareArgs),
+    /// Measure what it costs to write and to read one message, by codec.
+    Codec(codec::CodecArgs),
+    /// The work of one case of `codec`, for callgrind to count.
+    #[command(hide = true)]
+    CodecWork(codec::WorkArgs),
     /// Measure the memory that an idle connection costs the server.
     Idle(idle::IdleArgs),
     /// Measure what a bad neighbour costs the other clients of a gate.
@@ -209,12 +217,19 @@ fn target(text: &str) -> Result<Target, crate::generator::TargetError> {
 
 /// Does what was asked for.
 pub fn run(command: BenchCommand) -> ExitCode {
+    run_counting(command, None)
+}
+
+/// Does what was asked for in a program whose allocator counts, if it does.
+pub fn run_counting(command: BenchCommand, memory: Option<CountMemory>) -> ExitCode {
     // Benchmarks need descriptors by the thousand; those that need more than there are say so.
     crate::process::raise_descriptors();
     let done = match command {
         BenchCommand::Echo(args) => echo::run(args),
         BenchCommand::Call(args) => call::run(args),
         BenchCommand::Compare(args) => compare::run(&args),
+        BenchCommand::Codec(args) => codec::run(&args, memory),
+        BenchCommand::CodecWork(args) => Ok(codec::work(&args)),
         BenchCommand::Idle(args) => idle::run(&args),
         BenchCommand::Neighbours(args) => neighbours::run(&args),
         BenchCommand::Bots(args) => bots::run(&args),

@@ -100,11 +100,21 @@ fn count(case: &str) -> io::Result<f64> {
     Ok(ratio(float(many.saturating_sub(few)), float(MANY.saturating_sub(FEW))))
 }
 
-/// Runs this program under callgrind and returns how many instructions it counted.
+/// Instructions of this program while it runs one case.
 fn collected(case: &str, iterations: u64) -> io::Result<u64> {
+    let mut program = Command::new(std::env::current_exe()?);
+    program.args(["--run", case, &iterations.to_string()]);
+    instructions(&program)
+}
+
+/// Runs `program` under callgrind and returns how many instructions it counted.
+///
+/// # Errors
+/// `InvalidInput` where valgrind is missing; what it said where it failed.
+pub(crate) fn instructions(program: &Command) -> io::Result<u64> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.arg(std::env::current_exe()?).args(["--run", case, &iterations.to_string()]);
+    command.arg(program.get_program()).args(program.get_args());
     let output = command.output().map_err(|error| {
         let missing = error.kind() == ErrorKind::NotFound;
         if missing { invalid("valgrind is missing: apt-get install valgrind") } else { error }

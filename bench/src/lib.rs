@@ -20,6 +20,7 @@
 pub mod backend;
 mod chaos;
 pub mod clock;
+mod codec;
 pub mod command;
 pub mod generator;
 pub mod icount;

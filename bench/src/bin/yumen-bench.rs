@@ -1,7 +1,9 @@
 //! The benchmarks without the rest of `yumen`: what their tests start.
+//!
+//! Its allocator counts, which `yumen`'s does not: `bench codec` shows memory here.
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use yumen_bench::command::{BenchCommand, run};
+use yumen_bench::command::{Allocated, BenchCommand, run_counting};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -19,5 +21,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let Command::Bench(command) = Arguments::parse().command;
-    run(command)
+    run_counting(command, Some(memory))
+}
+
+fn memory(work: &mut dyn FnMut()) -> Allocated {
+    let counted = allocation_counter::measure(work);
+    Allocated { count: counted.count_total, bytes: counted.bytes_total }
 }

@@ -44,3 +44,36 @@ fn bots_need_neither_threads_nor_tasks_of_their_own() {
     assert_eq!(report["bots"], 100);
     assert_eq!(report["before"], report["idle"], "threads and tasks: {report}");
 }
+
+#[test]
+fn codec_reports_every_case_and_a_reused_buffer_needs_no_memory() {
+    let report = bench(&["codec", "-n", "20", "--rounds", "2", "--skip-instructions", "--json"]);
+    let rows = report["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 4 * 3, "{report}");
+    for row in rows {
+        assert!(row["ns"]["median"].as_f64() > Some(0.0), "{row}");
+        assert!(row["instructions"].is_null(), "{row}");
+        let bytes = row["allocated_bytes"].as_f64();
+        if row["step"] == "encode-reused" {
+            assert_eq!(bytes, Some(0.0), "{row}");
+        } else {
+            // A value or a body of its own.
+            assert!(bytes >= Some(1024.0), "{row}");
+        }
+    }
+}
+
+#[test]
+fn codec_measures_what_it_was_asked_for_and_refuses_to_measure_nothing() {
+    let of_json = ["codec", "-n", "5", "--rounds", "1", "--codec", "json", "--shape", "fields"];
+    let report = bench(&[&of_json[..], &["--skip-instructions", "--json"]].concat());
+    assert_eq!(report["rows"].as_array().expect("rows").len(), 3, "{report}");
+    assert_eq!((&report["shape"], &report["messages"]), (&"fields".into(), &5.into()));
+    let refused = Command::new(env!("CARGO_BIN_EXE_yumen-bench"))
+        .args(["bench", "codec", "-n", "0"])
+        .output()
+        .expect("starts");
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("messages and rounds are at least 1"), "{said}");
+}
