@@ -2,7 +2,7 @@
 use super::job::Job;
 use super::{LayoutArgs, note, result, target};
 use crate::generator::{Expect, Load, Request, Target};
-use crate::report::{LoadReport, Shape};
+use crate::report::Shape;
 use clap::Args;
 use std::io;
 use std::process::ExitCode;
@@ -60,11 +60,11 @@ pub(super) fn run(args: CallArgs) -> io::Result<ExitCode> {
         pids: args.server_pid,
         progress: true,
     };
-    let (measured, server_cpu) = job.measure()?;
-    if let Some(reply) = &measured.first_reply {
+    let run = job.measure()?;
+    if let Some(reply) = &run.measured.first_reply {
         note(&format!("first reply: {}", String::from_utf8_lossy(reply)));
     }
-    let report = LoadReport::new(job.target.to_string(), shape, &measured, server_cpu);
+    let report = job.report(&run, shape, &[]);
     result(args.json, &report, &report.to_string())?;
     Ok(if report.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

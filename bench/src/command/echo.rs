@@ -3,15 +3,13 @@ use super::job::Job;
 use super::serve::Transport;
 use super::side::Side;
 use super::{LayoutArgs, note, result, target};
-use crate::generator::{BodyCodec, Expect, Load, Measured, Request, Target};
+use crate::generator::{BodyCodec, Expect, Load, Request, Target};
 use crate::machine::Machine;
-use crate::number::micros_each;
-use crate::report::{EchoReport, LoadReport, ProcessReport, Shape, Time};
+use crate::report::{EchoReport, LoadReport, Shape, Time};
 use crate::slo::Slo;
 use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
 use std::io;
-use std::iter;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -202,28 +200,12 @@ fn one(
         pids: pids.to_vec(),
         progress: true,
     };
-    let (measured, each) = job.measure_each()?;
-    let used = each.iter().fold(Duration::ZERO, |sum, used| sum.saturating_add(*used));
-    let server_cpu = (!each.is_empty()).then_some(used);
-    let mut report = LoadReport::new(target.to_string(), shape, &measured, server_cpu);
+    let names = if args.processes { args.side().processes() } else { &[] };
+    let mut report = job.report(&job.measure()?, shape, names);
     if args.processes {
-        report.processes = processes(args.side(), &job, &measured, &each);
+        job.count_system_calls(&mut report);
     }
     Ok(report)
-}
-
-/// What each process used.
-fn processes(side: Side, job: &Job, measured: &Measured, each: &[Duration]) -> Vec<ProcessReport> {
-    let calls = job.system_calls().unwrap_or_else(|error| {
-        note(&error.to_string());
-        Vec::new()
-    });
-    let calls = calls.into_iter().map(Some).chain(iter::repeat(None));
-    let named = side.processes().iter().zip(each).zip(calls);
-    let report = |((name, cpu), system_calls): ((&&'static str, &Duration), Option<f64>)| {
-        ProcessReport { name, cpu_us: micros_each(*cpu, measured.received), system_calls }
-    };
-    named.map(report).collect()
 }
 
 /// Says which bounds were exceeded.

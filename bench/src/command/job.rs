@@ -1,9 +1,9 @@
 //! One measurement: connect, warm up, load, and see what each side used.
 use super::note;
 use crate::generator::{Generator, Load, Measured, Progress, Request, Target};
-use crate::number::{count, float, ratio};
+use crate::number::{count, float, micros_each, ratio};
 use crate::process::CpuTimes;
-use crate::report::Time;
+use crate::report::{LoadReport, ProcessReport, Shape, Time};
 use crate::syscalls;
 use std::io;
 use std::time::Duration;
@@ -25,16 +25,16 @@ pub(super) struct Job {
     pub(super) progress: bool,
 }
 
-impl Job {
-    /// Measures; also returns the CPU time of the server's processes, if they are known.
-    pub(super) fn measure(&self) -> io::Result<(Measured, Option<Duration>)> {
-        let (measured, each) = self.measure_each()?;
-        let used = each.iter().fold(Duration::ZERO, |sum, used| sum.saturating_add(*used));
-        Ok((measured, (!self.pids.is_empty()).then_some(used)))
-    }
+/// What came of it.
+pub(super) struct Run {
+    pub(super) measured: Measured,
+    /// CPU time of each of the server's processes.
+    each: Vec<Duration>,
+}
 
-    /// Measures; also returns the CPU time of each of the server's processes.
-    pub(super) fn measure_each(&self) -> io::Result<(Measured, Vec<Duration>)> {
+impl Job {
+    /// Measures it once.
+    pub(super) fn measure(&self) -> io::Result<Run> {
         let mut generator = self.warm()?;
         let before = CpuTimes::of(&self.pids)?;
         let measured = generator.run(self.load, &mut |progress| {
@@ -42,7 +42,34 @@ impl Job {
                 note(&line(&progress));
             }
         })?;
-        Ok((measured, CpuTimes::of(&self.pids)?.each_since(&before)))
+        Ok(Run { measured, each: CpuTimes::of(&self.pids)?.each_since(&before) })
+    }
+
+    /// The report of a run; processes of the server are shown apart where `names` has a name for each.
+    pub(super) fn report(&self, run: &Run, shape: Shape, names: &[&'static str]) -> LoadReport {
+        let Run { measured, each } = run;
+        let used = each.iter().fold(Duration::ZERO, |sum, used| sum.saturating_add(*used));
+        let server_cpu = (!each.is_empty()).then_some(used);
+        let mut report = LoadReport::new(self.target.to_string(), shape, measured, server_cpu);
+        let process = |(name, cpu): (&&'static str, &Duration)| ProcessReport {
+            name,
+            cpu_us: micros_each(*cpu, measured.received),
+            system_calls: None,
+        };
+        report.processes = names.iter().zip(each).map(process).collect();
+        report
+    }
+
+    /// Counts the system calls of each process of `report`. Where they cannot be counted it says so.
+    pub(super) fn count_system_calls(&self, report: &mut LoadReport) {
+        match self.system_calls() {
+            Ok(calls) => {
+                for (process, calls) in report.processes.iter_mut().zip(calls) {
+                    process.system_calls = Some(calls);
+                }
+            }
+            Err(error) => note(&error.to_string()),
+        }
     }
 
     /// System calls of each of the server's processes per reply, counted in a run of their own: counting
@@ -50,7 +77,7 @@ impl Job {
     ///
     /// # Errors
     /// `Unsupported` where they cannot be counted.
-    pub(super) fn system_calls(&self) -> io::Result<Vec<f64>> {
+    fn system_calls(&self) -> io::Result<Vec<f64>> {
         let mut generator = self.warm()?;
         let load = match self.load {
             Load::Closed { depth, messages } => {

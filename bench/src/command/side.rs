@@ -27,6 +27,9 @@ pub(super) enum Side {
     /// Gate and node in a process each, which find each other in a list.
     #[value(skip)]
     Apart,
+    /// The same with two instances of the gate, each on a thread of its own, which share the listener.
+    #[value(skip)]
+    Twins,
 }
 
 /// A started server; stopped by [`Running::stop`], killed when dropped.
@@ -58,11 +61,11 @@ impl Side {
                 let target = Target::tcp(gate.address());
                 Ok(Running { target, servers: vec![gate, node], _files: None })
             }
-            Self::Apart => {
+            Self::Apart | Self::Twins => {
                 let mut arguments = layout.arguments();
                 arguments.extend(named("codec", codec));
                 arguments.extend(named("transport", transport));
-                apart(&arguments, transport)
+                apart(&arguments, transport, if self == Self::Twins { 2 } else { 1 })
             }
             Self::Yumen => {
                 let mut arguments = vec!["serve".to_owned()];
@@ -83,20 +86,21 @@ impl Side {
     pub(super) fn processes(self) -> &'static [&'static str] {
         match self {
             Self::Yumen => &["server"],
-            Self::Relay | Self::Apart => &["gate", "node"],
+            Self::Relay | Self::Apart | Self::Twins => &["gate", "node"],
         }
     }
 }
 
-/// A node, and a gate with a list that has its record.
-fn apart(arguments: &[String], transport: Transport) -> io::Result<Running> {
+/// A node, and `gates` instances of a gate in one process with a list that has the node's record.
+fn apart(arguments: &[String], transport: Transport, gates: u16) -> io::Result<Running> {
     let with = |head: &[String]| [head, arguments].concat();
     let mut node = spawn(&with(&["serve-node".to_owned()]))?;
     let record = node.ask("record", ANSWER_MAX)?;
     let files = Scratch::new("yumen-bench")?;
     let list = files.path().join("nodes.json");
     std::fs::write(&list, format!("[{record}]"))?;
-    let gate = spawn(&with(&["serve-gate".to_owned(), format!("--list={}", list.display())]))?;
+    let list = format!("--list={}", list.display());
+    let gate = spawn(&with(&["serve-gate".to_owned(), list, format!("--instances={gates}")]))?;
     let target = match transport {
         Transport::Tcp => Target::tcp(gate.address()),
         Transport::Ws => Target::web(gate.address()),

@@ -77,3 +77,34 @@ fn codec_measures_what_it_was_asked_for_and_refuses_to_measure_nothing() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("messages and rounds are at least 1"), "{said}");
 }
+
+/// The entry of a list with this name.
+fn named<'v>(list: &'v Value, name: &str) -> &'v Value {
+    let all = list.as_array().expect("a list");
+    all.iter().find(|one| one["name"] == name).expect("the name")
+}
+
+#[test]
+fn a_comparison_measures_every_process_of_every_contender_without_a_wrong_request() {
+    let wanted = ["compare", "--processes", "--row=50x64", "--row=1000@20000", "--json"];
+    let report = bench(&[&wanted[..], &["--rounds=2", "--messages=4000"]].concat());
+    let [deep, open] = report["rows"].as_array().expect("rows").as_slice() else {
+        panic!("two rows: {report}")
+    };
+    assert_eq!((&deep["errors"], &open["errors"]), (&0.into(), &0.into()), "{report}");
+    let names = ["relay", "yumen", "ws", "one process", "two gates"];
+    for contender in names.map(|name| named(&deep["contenders"], name)) {
+        assert!(contender["rate"]["min"].as_f64() > Some(0.0), "{contender}");
+        assert!(contender["generator_cpu_us"]["min"].as_f64() > Some(0.0), "{contender}");
+        if contender["name"] != "one process" {
+            let of = |name| named(&contender["processes"], name)["cpu_us"]["min"].as_f64();
+            assert!(of("gate") > Some(0.0) && of("node") > Some(0.0), "{contender}");
+        }
+    }
+    assert_eq!((&open["intended_rate"], &open["connections"]), (&20_000.into(), &1000.into()));
+    let median = |name| named(&open["contenders"], name)["p99_us"]["median"].as_f64();
+    let ratio = &open["ratios"][0];
+    let expected = median("yumen").expect("p99") / median("relay").expect("p99");
+    assert_eq!(ratio["ratio"].as_f64(), Some(expected), "{open}");
+    assert_eq!(ratio["met"].as_bool(), Some(expected <= 1.5), "{ratio}");
+}

@@ -26,6 +26,9 @@ pub struct GateArgs {
     /// The file that lists the node.
     #[arg(long)]
     list: PathBuf,
+    /// Instances of the gate, each on a thread of its own.
+    #[arg(long, default_value_t = 1)]
+    instances: u16,
     #[command(flatten)]
     serve: ServeArgs,
 }
@@ -65,8 +68,8 @@ pub(in crate::command) fn run_gate(args: &GateArgs) -> io::Result<ExitCode> {
     let list = StaticRegistry::from_file(&args.list).map_err(io::Error::other)?;
     let cluster = Cluster::new(list, MemoryLocator::default());
     let layout = args.serve.layout.layout(BODY_MAX);
-    let gate = gate(&cluster, &args.serve, layout).link_addr(LINKS).build();
-    let gate = gate.map_err(io::Error::other)?;
+    let gate = gate(&cluster, &args.serve, layout).link_addr(LINKS).instances(args.instances);
+    let gate = gate.build().map_err(io::Error::other)?;
     let address = gate.addresses().first().copied().ok_or(ErrorKind::AddrNotAvailable)?;
     let (stop, stopped) = oneshot::channel::<()>();
     std::thread::spawn(move || {
