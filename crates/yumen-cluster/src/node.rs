@@ -29,6 +29,7 @@ mod reply;
 mod router;
 mod run;
 mod session;
+mod standing;
 mod stats;
 pub(crate) mod table;
 #[cfg(test)]

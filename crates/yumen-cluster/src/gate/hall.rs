@@ -371,10 +371,14 @@ impl Hall {
         }
     }
 
-    /// Stores the state and tells the cluster.
-    pub(super) fn set_state(&self, state: State) {
+    /// Stores the state and tells the cluster. False if the gate stops: then it stays hanging.
+    pub(super) fn set_state(&self, state: State) -> bool {
+        if self.stopping.get() {
+            return false;
+        }
         self.record.borrow_mut().state = state;
         self.wanted.change(|record| record.state = state);
+        true
     }
 
     /// Forgets which nodes users are bound to.

@@ -243,8 +243,8 @@ impl Hall {
         stop: &mut Watch<Stop>,
         progress: &Progress,
     ) -> Result<(), InstanceError> {
+        self.set_state(State::Hang);
         self.stopping.set(true);
-        self.record.borrow_mut().state = State::Hang;
         let max = stop.current().drain_max(self.plan.drain_max);
         let ticks = max.as_millis().checked_div(DRAIN_TICK.as_millis());
         let mut ticks = u32::try_from(ticks.unwrap_or(0)).unwrap_or(u32::MAX);

@@ -163,8 +163,11 @@ impl Hall {
             }
             Command::GetState => (code::OK, Reply::State(self.record.borrow().state)),
             Command::SetState { state } => {
-                self.set_state(state);
-                DONE
+                if self.set_state(state) {
+                    DONE
+                } else {
+                    FAILED
+                }
             }
             _ => {
                 bump(&self.stats.unserved);

@@ -337,5 +337,11 @@ fn a_node_answers_for_its_state_and_serves_no_command_of_gates() {
         ask(2, Command::Unbind { user: UserId(1) });
         assert_eq!(b.log(), ["reply 1: 0 State(Work)", "reply 2: 2 Done"]);
         assert_eq!(b.count("unserved"), 1);
+        ask(3, Command::SetState { state: yumen_core::State::Busy });
+        b.front.hub.standing.stop();
+        ask(4, Command::SetState { state: yumen_core::State::Work });
+        ask(5, Command::GetState);
+        let log = ["reply 3: 0 Done", "reply 4: 2 Done", "reply 5: 0 State(Hang)"];
+        assert_eq!(b.log(), log, "one that stops takes no work again");
     });
 }

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use std::net::{IpAddr, SocketAddr};
 use yumen_core::{
     Code, Status,
-    cluster::Instance,
+    cluster::{Instance, State},
     locator::{Place, Role},
 };
 use yumen_mesh::LinkId;
@@ -209,6 +209,31 @@ impl Hub {
     /// Undoes [`Hub::bind_node`]; gives whether the user was bound here.
     pub(crate) async fn unbind_node(&self, user: UserId) -> Result<bool, Status> {
         self.locations.release(user, self.place()).await
+    }
+
+    /// Whether an instance takes work, as it says itself.
+    pub(crate) async fn state_of(&self, instance: &InstanceId) -> Result<State, Status> {
+        if *instance == self.id {
+            return Ok(self.standing.state());
+        }
+        match self.call(self.link(instance)?, Command::GetState).await? {
+            Reply::State(state) => Ok(state),
+            Reply::Done | Reply::Ip(_) | Reply::Address(_) | Reply::Total(_) | Reply::Online(_) => {
+                Err(Status::internal("the peer did not say its state"))
+            }
+        }
+    }
+
+    /// Has an instance be in this state, and say so in the registry.
+    pub(crate) async fn set_state(
+        &self,
+        instance: &InstanceId,
+        state: State,
+    ) -> Result<(), Status> {
+        if *instance == self.id {
+            return self.standing.set_state(state);
+        }
+        self.call(self.link(instance)?, Command::SetState { state }).await.map(drop)
     }
 
     /// Gives a packet to another node, and waits until that has taken it.

@@ -13,7 +13,11 @@ use crate::node::{
     stats::Stats,
 };
 use std::{fmt, future::Future, net::SocketAddr, rc::Rc};
-use yumen_core::{Status, cluster::Snapshot, locator::Role};
+use yumen_core::{
+    Status,
+    cluster::{Snapshot, State},
+    locator::Role,
+};
 use yumen_net::env::Clock;
 use yumen_proto::{
     id::{ConnId, InstanceId, RouteId, UserId},
@@ -322,6 +326,24 @@ impl Clients {
     /// The nodes of the cluster as last heard of.
     pub fn nodes(&self) -> Snapshot {
         self.hub.nodes()
+    }
+
+    /// Whether a gate or node takes work, as it says now: [`Clients::gates`] and [`Clients::nodes`] have
+    /// what all said when they were last heard of.
+    ///
+    /// # Errors
+    /// No such instance, or it did not answer.
+    pub async fn state_of(&self, instance: &InstanceId) -> Result<State, Status> {
+        self.hub.state_of(instance).await
+    }
+
+    /// Has a gate or node, this one or another, take work or not: see [`State`] for what each means to
+    /// whoever gives it work. It says so to the others within a second. A gate of due's tells nobody.
+    ///
+    /// # Errors
+    /// No such instance, it did not answer, or it was told to stop and stays hanging.
+    pub async fn set_state(&self, instance: &InstanceId, state: State) -> Result<(), Status> {
+        self.hub.set_state(instance, state).await
     }
 
     /// This instance.

@@ -11,6 +11,7 @@ use crate::node::{
     outbox::{Asker, Outbox},
     packet,
     remote::NodeHandle,
+    standing::Standing,
     stats::Stats,
     uplink::{Peer, Uplink},
 };
@@ -46,6 +47,7 @@ pub(crate) struct Hub {
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) locations: Rc<Locations>,
     pub(crate) stats: Rc<Stats>,
+    pub(super) standing: Standing,
     gates: RefCell<Watch<Snapshot>>,
     nodes: RefCell<Watch<Snapshot>>,
     scratch: Cell<Vec<u8>>,
@@ -65,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) stats: Rc<Stats>,
     pub(crate) gates: Watch<Snapshot>,
     pub(crate) nodes: Watch<Snapshot>,
+    pub(crate) standing: Standing,
     pub(crate) handle: NodeHandle,
 }
 
@@ -80,6 +83,7 @@ impl Hub {
             outbox,
             locations: Rc::new(parts.locations),
             stats,
+            standing: parts.standing,
             gates: RefCell::new(parts.gates),
             nodes: RefCell::new(parts.nodes),
             scratch: Cell::default(),

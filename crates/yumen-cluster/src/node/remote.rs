@@ -26,7 +26,7 @@ use std::{
     },
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use yumen_core::{BoxFuture, Outcome, Status};
+use yumen_core::{BoxFuture, Outcome, Status, cluster::State};
 use yumen_mesh::LinkId;
 use yumen_net::env::LocalFuture;
 use yumen_proto::{
@@ -264,6 +264,18 @@ impl NodeHandle {
     /// [`Clients::locate`].
     pub fn locate(&self, user: UserId) -> Asked<Option<InstanceId>> {
         self.run(move |clients| async move { clients.locate(user).await })
+    }
+
+    /// [`Clients::state_of`].
+    pub fn state_of(&self, instance: &InstanceId) -> Asked<State> {
+        let instance = instance.clone();
+        self.run(move |clients| async move { clients.state_of(&instance).await })
+    }
+
+    /// [`Clients::set_state`].
+    pub fn set_state(&self, instance: &InstanceId, state: State) -> Asked<()> {
+        let instance = instance.clone();
+        self.run(move |clients| async move { clients.set_state(&instance, state).await })
     }
 
     /// Asks for the instance's census and does not wait for it. `None` if it has no room for the

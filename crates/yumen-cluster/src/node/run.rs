@@ -15,6 +15,7 @@ use crate::{
         locations::Locations,
         remote::{Inbox, NodeHandle},
         router::Router,
+        standing::Standing,
         stats::Stats,
         uplink::Uplink,
         workers::Workers,
@@ -31,7 +32,7 @@ use std::{
     time::Duration,
 };
 use yumen_core::{
-    cluster::{Instance, Kind, State},
+    cluster::{Instance, Kind},
     locator::{Incarnation, Place as Seat},
     watch::Watch,
 };
@@ -66,7 +67,6 @@ const QUIET: Duration = Duration::from_millis(500);
 /// How other threads reach the instance.
 pub(crate) type Door = (NodeHandle, Inbox);
 type Build<S> = dyn Fn(&Place) -> S + Send + Sync;
-type Publish = dyn Fn(State, u32);
 type Hook<S> = dyn Fn(Rc<S>, Clients) -> LocalFuture<'static, ()> + Send + Sync;
 
 type Told<S> = dyn Fn(Rc<S>, Clients, UserId) -> LocalFuture<'static, ()> + Send + Sync;
@@ -191,7 +191,7 @@ async fn serve<S: 'static>(
     links.set_peers(Kind::Gate, &gates.current());
     links.set_peers(Kind::Node, &nodes.current());
     let wanted = ties.record;
-    let publish: Box<Publish> = Box::new(move |state, weight| {
+    let standing = Standing::new(plan.weight, move |state, weight| {
         wanted.change(|record| (record.state, record.weight) = (state, weight));
     });
     let uplink: Rc<dyn Uplink> = Rc::new(Rc::clone(links));
@@ -209,10 +209,11 @@ async fn serve<S: 'static>(
         stats,
         gates: ties.gates,
         nodes: ties.nodes,
+        standing,
         handle,
     });
     let workers = ties.workers.unwrap_or_else(|| Workers::here(Workers::BYTES_MAX));
-    let instance = Rc::new(Front::new(hub, &plan, &workers, publish)?);
+    let instance = Rc::new(Front::new(hub, &plan, &workers)?);
     let receiver: Rc<dyn Receive> = Rc::<Front<S>>::clone(&instance);
     links.start(receiver);
     env.spawn.local(link::follow(Rc::clone(links), Kind::Gate, gates));
@@ -227,7 +228,8 @@ async fn serve<S: 'static>(
         () = told_to_end(&mut stop) => Ok(()),
         result = async {
             instance.hooks(&plan.on_start).await;
-            (record.state, record.weight) = (instance.state_now.get(), instance.weight.get());
+            let standing = &instance.hub.standing;
+            (record.state, record.weight) = (standing.state(), standing.weight());
             let _nobody_asked = ready.send(record);
             if plan.weight_follows {
                 instance.follow_weight(settings).await;
@@ -243,9 +245,6 @@ pub(crate) struct Front<S> {
     pub(crate) hub: Rc<Hub>,
     pub(crate) dispatch: Rc<Dispatch<S>>,
     state: Rc<S>,
-    state_now: Cell<State>,
-    weight: Cell<u32>,
-    publish: Box<Publish>,
     /// Routes whose users are owned.
     pub(crate) sharded: BTreeSet<RouteId>,
 }
@@ -256,7 +255,6 @@ impl<S: 'static> Front<S> {
         hub: Rc<Hub>,
         plan: &Plan<S>,
         workers: &Workers,
-        publish: Box<Publish>,
     ) -> Result<Self, InstanceError> {
         let place = Place {
             id: hub.id.clone(),
@@ -268,9 +266,8 @@ impl<S: 'static> Front<S> {
         let state = Rc::new(built.map_err(|_| InstanceError::StatePanicked)?);
         let table = plan.router.bind(workers, &hub.env.spawn);
         let dispatch = Dispatch::new(&hub, table, Rc::clone(&state), plan.bounds);
-        let (state_now, weight) = (Cell::new(State::Work), Cell::new(plan.weight));
         let sharded = plan.router.sharded().collect();
-        Ok(Self { hub, dispatch, state, state_now, weight, publish, sharded })
+        Ok(Self { hub, dispatch, state, sharded })
     }
 
     #[cfg(test)]
@@ -338,9 +335,8 @@ impl<S: 'static> Front<S> {
         while settings.changed().await {
             let weight = settings.current().cluster.node.weight;
             // One beyond the range was refused at the start, and is not taken now either.
-            if weight != self.weight.get() && WEIGHTS.contains(&weight) {
-                self.weight.set(weight);
-                (self.publish)(self.state_now.get(), weight);
+            if weight != self.hub.standing.weight() && WEIGHTS.contains(&weight) {
+                self.hub.standing.set_weight(weight);
             }
         }
     }
@@ -351,7 +347,7 @@ impl<S: 'static> Front<S> {
         if stop.current() == Stop::No {
             return; // nobody will ever tell it to stop
         }
-        self.state_now.set(State::Hang);
+        self.hub.standing.stop();
         loop {
             progress.set(self.left());
             self.hub.env.clock.sleep(REPORT_INTERVAL).await;
@@ -383,7 +379,7 @@ impl<S: 'static> Front<S> {
         progress: &Progress,
         apart: bool,
     ) -> Result<(), InstanceError> {
-        self.state_now.set(State::Hang);
+        self.hub.standing.stop();
         let max = stop.current().drain_max(plan.drain_max);
         let hooks_done = Cell::new(false);
         let done = tokio::select! {
@@ -498,11 +494,10 @@ impl<S: 'static> Receive for Front<S> {
                 self.trigger(link, event, conn, user);
                 (DONE, Reply::Done)
             }
-            Command::GetState => (DONE, Reply::State(self.state_now.get())),
+            Command::GetState => (DONE, Reply::State(self.hub.standing.state())),
             Command::SetState { state } => {
-                self.state_now.set(state);
-                (self.publish)(state, self.weight.get());
-                (DONE, Reply::Done)
+                let set = self.hub.standing.set_state(state);
+                (if set.is_ok() { DONE } else { FAILED }, Reply::Done)
             }
             _ => {
                 self.hub.stats.unserved.bump();

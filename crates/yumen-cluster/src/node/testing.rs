@@ -10,6 +10,7 @@ use crate::{
         remote::{Inbox, NodeHandle},
         router::Router,
         run::{Front, Plan},
+        standing::Standing,
         stats::Stats,
         uplink::{Peer, Uplink},
         workers::Workers,
@@ -228,10 +229,10 @@ impl<S: 'static> Bench<S> {
             stats,
             gates: Watch::fixed(gates.into()),
             nodes: Watch::fixed(nodes),
+            standing: Standing::new(plan.weight, |_, _| ()),
             handle,
         });
-        let front =
-            Rc::new(Front::new(hub, plan, &Workers::here(64), Box::new(|_, _| ())).unwrap());
+        let front = Rc::new(Front::new(hub, plan, &Workers::here(64)).unwrap());
         Self { env, paper, locator, front, inbox: Some(inbox), lives }
     }
 

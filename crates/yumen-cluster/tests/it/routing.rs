@@ -203,6 +203,22 @@ fn join(cluster: &Cluster, mut record: Instance, state: State) {
     rig::block_on(async { cluster.registry().join(&record).await.unwrap() });
 }
 
+/// Asks until nobody else has answered for a while: the gate's table follows the registry.
+fn until_only(client: &mut Peer, wanted: &str) {
+    let mut run = 0;
+    for _ in 0..100_000 {
+        let id = match client.call(ANY, "") {
+            Got::Status { code, .. } => format!("{code}"),
+            got => got.text(),
+        };
+        run = if id == wanted { run + 1 } else { 0 };
+        if run == 10 {
+            return;
+        }
+    }
+    panic!("{wanted} never serves alone");
+}
+
 #[test]
 fn busy_nodes_get_messages_only_when_none_is_in_work() {
     let cluster = Cluster::in_process();
@@ -210,21 +226,7 @@ fn busy_nodes_get_messages_only_when_none_is_in_work() {
     let server = several(rig::gate(&cluster).dispatch(Dispatch::RoundRobin), nodes);
     let mut client = server.client();
     client.call(ANY, "");
-    // The gate's table follows the registry: asked until it has.
-    let mut until_only = |wanted: &str| {
-        let mut run = 0;
-        for _ in 0..100_000 {
-            let id = match client.call(ANY, "") {
-                Got::Status { code, .. } => format!("{code}"),
-                got => got.text(),
-            };
-            run = if id == wanted { run + 1 } else { 0 };
-            if run == 10 {
-                return;
-            }
-        }
-        panic!("{wanted} never serves alone");
-    };
+    let mut until_only = |wanted: &str| until_only(&mut client, wanted);
     let (a, b) = (record(&cluster, "a"), record(&cluster, "b"));
     join(&cluster, a.clone(), State::Busy);
     until_only("b");
@@ -234,6 +236,37 @@ fn busy_nodes_get_messages_only_when_none_is_in_work() {
     until_only("unavailable");
     join(&cluster, b, State::Work);
     until_only("b");
+}
+
+#[test]
+fn a_node_sets_the_state_of_others_over_processes_and_its_own() {
+    let stores = Stores::default();
+    let nodes = ["a", "b"].map(|id| node(&stores.process(), "n", id, 1));
+    let handle = nodes[0].handles()[0].clone();
+    let gate = rig::gate(&stores.process()).id("g").dispatch(Dispatch::RoundRobin);
+    let server = apart(gate, nodes);
+    let mut client = server.client();
+    let set = |id: &str, state| rig::block_on(handle.set_state(&id.into(), state));
+    let state = |id: &str| rig::block_on(handle.state_of(&id.into()));
+    assert_eq!(state("b").unwrap(), State::Work);
+    set("b", State::Hang).unwrap();
+    assert_eq!(state("b").unwrap(), State::Hang);
+    until_only(&mut client, "a");
+    set("b", State::Work).unwrap();
+    set("a", State::Busy).unwrap();
+    assert_eq!(state("a").unwrap(), State::Busy);
+    until_only(&mut client, "b");
+    // A gate says so in the registry too, which due's does not.
+    set("g", State::Busy).unwrap();
+    assert_eq!(state("g").unwrap(), State::Busy);
+    rig::block_on(async {
+        let cluster = stores.process();
+        let mut gates = cluster.registry().watch(Kind::Gate).await.unwrap();
+        while gates.current()[0].state != State::Busy {
+            assert!(gates.changed().await);
+        }
+    });
+    assert_eq!(set("nobody", State::Work).unwrap_err().code(), Code::UNAVAILABLE);
 }
 
 #[test]
