@@ -96,6 +96,13 @@ impl Wanted {
         }
     }
 
+    /// It is to say nothing any more, and what the registry has is left to whoever wrote it.
+    pub(crate) fn end(&self) {
+        let mut wanted = self.lock();
+        *wanted = None;
+        self.0.changes.send(None);
+    }
+
     /// What it says now.
     pub fn current(&self) -> Option<Instance> {
         self.lock().clone()

@@ -24,6 +24,9 @@ use yumen_core::{
 /// Least time between two lines about the same store.
 const SAY_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a registry may take to show a record that it has taken.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// Whether the registry has the record of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -166,19 +169,15 @@ impl Membership {
         let (gates, nodes) = (self.peers.gates.current(), self.peers.nodes.current());
         match candidate.rival(&gates, &nodes).await {
             None => Ok(()),
-            Some(Rival { kind, address }) => Err(AppError::IdTaken {
-                id: candidate.id.clone(),
-                kind: what(candidate.kind),
-                other: what(kind),
-                address,
-            }),
+            Some(rival) => Err(candidate.taken_by(rival)),
         }
     }
 
     /// Keeps it there until it is dropped.
     ///
     /// # Errors
-    /// As [`check`](Self::check), where the registry could not be read before.
+    /// As [`check`](Self::check), where the registry could not be read before, or where two began at the
+    /// same moment and the other one's record is the later. Nothing is written for this one any more then.
     pub(super) async fn keep(mut self) -> Result<(), AppError> {
         if self.candidate.is_some() && !self.peers.are_known.current() {
             let why = "the registry has not said yet who is there".to_owned();
@@ -187,28 +186,42 @@ impl Membership {
             self.check().await?;
         }
         let Self { registry, entry, wanted, candidate, peers } = self;
-        let witness = Witness { entry, said: Said::default() };
-        tokio::join!(presence::keep(registry, wanted, witness), tell_of_rivals(candidate, peers));
-        Ok(())
+        let witness = Witness { entry: Arc::clone(&entry), said: Said::default() };
+        let kept = presence::keep(registry, wanted.clone(), witness);
+        let Some(candidate) = candidate else {
+            kept.await;
+            return Ok(());
+        };
+        tokio::select! {
+            () = kept => Ok(()),
+            rival = replaced(&candidate, peers, &entry) => {
+                wanted.end();
+                Err(candidate.taken_by(rival))
+            }
+        }
     }
 }
 
-/// Says so if another process has joined under the id of this one in spite of all, as two can that start at
-/// the same moment. Neither is ended for it: nobody can tell which of them has the users.
-async fn tell_of_rivals(candidate: Option<Candidate>, peers: Peers) {
-    let Some(Candidate { id, kind, endpoint }) = candidate else { return };
-    let mut peers = if kind == Kind::Gate { peers.gates } else { peers.nodes };
-    let said = Said::default();
-    while peers.changed().await {
-        let all = peers.current();
-        let other = all.iter().find(|other| other.id == id && other.endpoint != endpoint);
-        if let Some(other) = other.filter(|_| said.is_due()) {
-            tracing::error!(
-                "another process is registered as {} {id}, at {}: users are lost between the two; stop one of \
-                 them and give it an id of its own",
-                what(kind),
-                other.endpoint
-            );
+/// Resolves if a live process elsewhere has put its record in the place of this one's: two that start at the
+/// same moment see nobody, and both write. All others go by the record that is there, which is the later
+/// one, so the earlier has to go.
+async fn replaced(candidate: &Candidate, peers: Peers, entry: &Entry) -> Rival {
+    let mut peers = if candidate.kind == Kind::Gate { peers.gates } else { peers.nodes };
+    let mut standing = entry.standing.watch();
+    while !matches!(standing.current(), Standing::Written(_)) && standing.changed().await {}
+    loop {
+        while !candidate.is_replaced(&peers.current()) {
+            if !peers.changed().await {
+                return std::future::pending().await;
+            }
+        }
+        // One's own record may be on its way, or that of a process that is gone on its way out.
+        sleep(SETTLE).await;
+        let now = peers.current();
+        if candidate.is_replaced(&now)
+            && let Some(rival) = candidate.rival(&now, &Snapshot::from([])).await
+        {
+            return rival;
         }
     }
 }

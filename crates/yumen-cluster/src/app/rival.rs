@@ -4,6 +4,7 @@
 //! somebody who answers under that very id counts. It blocks, on a thread of its own, and never longer
 //! than [`PROBE_MAX`].
 
+use super::{AppError, what};
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
@@ -44,6 +45,17 @@ pub(super) struct Rival {
 }
 
 impl Candidate {
+    /// Why this one cannot be.
+    pub(super) fn taken_by(&self, Rival { kind, address }: Rival) -> AppError {
+        let (id, kind, other) = (self.id.clone(), what(self.kind), what(kind));
+        AppError::IdTaken { id, kind, other, address }
+    }
+
+    /// Whether the record of its kind and id is of somebody elsewhere.
+    pub(super) fn is_replaced(&self, all: &Snapshot) -> bool {
+        all.iter().any(|other| other.id == self.id && other.endpoint != self.endpoint)
+    }
+
     /// Who of those has the id and lives elsewhere.
     pub(super) async fn rival(&self, gates: &Snapshot, nodes: &Snapshot) -> Option<Rival> {
         for other in gates.iter().chain(nodes.iter()) {
@@ -57,7 +69,7 @@ impl Candidate {
             }
             tracing::info!(
                 id = %self.id,
-                "the registry has this id at {address}, where nobody answers under it: it is replaced"
+                "the registry has this id at {address}, where nobody answers under it: that counts for nothing"
             );
         }
         None

@@ -6,11 +6,20 @@ use super::{
     rig::{self, Rig, Server, until_nodes},
 };
 use std::{net::SocketAddr, sync::Arc};
-use yumen_cluster::{app::App, cluster::Cluster};
+use yumen_cluster::{
+    app::{App, AppError},
+    cluster::Cluster,
+    node::Audience,
+};
 use yumen_core::{
+    BoxFuture,
+    cluster::{Instance, Kind, Snapshot},
     locator::{Around, Operation, Request, Wrapped},
     memory::{MemoryLocator, MemoryRegistry},
+    registry::{Registry, RegistryError},
+    watch::Watch,
 };
+use yumen_proto::id::InstanceId;
 
 /// The secret of the cluster.
 pub(crate) const SECRET: &str = "what every process of the cluster knows";
@@ -86,4 +95,48 @@ fn a_locator_that_does_not_answer_at_the_end_keeps_no_record_in_the_registry() {
     until_nodes(&cluster, 1);
     rig.stop().unwrap();
     until_nodes(&cluster, 0);
+}
+
+/// A registry that has not said who is there, as when two look at the same moment.
+struct Blind(Arc<MemoryRegistry>);
+
+impl Registry for Blind {
+    fn join<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
+        self.0.join(instance)
+    }
+
+    fn leave<'a>(
+        &'a self,
+        id: &'a InstanceId,
+        kind: Kind,
+    ) -> BoxFuture<'a, Result<(), RegistryError>> {
+        self.0.leave(id, kind)
+    }
+
+    fn watch(&self, _: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
+        Box::pin(async { Ok(Watch::fixed([].into())) })
+    }
+}
+
+#[test]
+fn of_two_processes_that_start_under_one_id_at_once_the_one_whose_record_is_replaced_ends() {
+    let stores = Stores::default();
+    let node = |cluster: &Cluster| {
+        let node = rig::node(cluster, "room", game::routes(), game::World::default).id("r");
+        node.build().unwrap()
+    };
+    let mut first = Rig::serving(App::default().with(node(&stores.process())));
+    let blind = Cluster::new(Blind(Arc::clone(&stores.registry)), Arc::clone(&stores.locator));
+    let second = node(&blind.secret(SECRET));
+    let handle = second.handles()[0].clone();
+    let _second = Rig::serving(App::default().with(second));
+    let registered = || rig::block_on(stores.registry.watch(Kind::Node)).unwrap().current();
+    let record = registered()[0].clone();
+    let AppError::IdTaken { id, address, .. } = first.wait().unwrap_err() else {
+        panic!("another error");
+    };
+    assert_eq!(id.as_str(), "r");
+    assert!(record.endpoint.contains(&address), "{address} is not that of {record:?}");
+    assert_eq!(registered()[..], [record], "the record of the other one stays");
+    assert_eq!(rig::block_on(handle.count(Audience::Users)).unwrap(), 0, "and it serves");
 }
