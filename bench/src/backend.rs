@@ -7,7 +7,7 @@ use crate::poll;
 use rustix::process::{Pid, getppid, kill_process, set_parent_process_death_signal};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -173,6 +173,20 @@ impl Backend {
     /// Those of the system.
     pub fn has_ended(&mut self) -> io::Result<bool> {
         Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// How many keys Redis holds.
+    ///
+    /// # Errors
+    /// `InvalidData` from anything but Redis; those of the system.
+    pub fn keys(&self) -> io::Result<u64> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), ANSWER_MAX)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        stream.write_all(b"DBSIZE\r\n")?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        let count = line.trim_end().strip_prefix(':').and_then(|count| count.parse().ok());
+        count.ok_or_else(|| ErrorKind::InvalidData.into())
     }
 
     /// Kills it at once and waits for its end.

@@ -16,7 +16,7 @@ use crate::{evening, guide, readme, tidy};
 const FUZZ_SMOKE_SECONDS: u32 = 10;
 
 /// Faults of `bench chaos --length ci`.
-const CHAOS_FAULTS: usize = 10;
+const CHAOS_FAULTS: usize = 14;
 /// Its clients, unless told otherwise.
 const CHAOS_CLIENTS: usize = 2_000;
 

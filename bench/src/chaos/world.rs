@@ -42,6 +42,8 @@ struct World<'a> {
     servers: BTreeMap<&'static str, Server>,
     clients: Server,
     events: Sheet,
+    /// Who was killed and not yet started again.
+    killed: Option<&'static str>,
 }
 
 /// Does it all.
@@ -56,12 +58,14 @@ pub(crate) fn run(run: &Run<'_>, say: &mut dyn FnMut(&str)) -> io::Result<()> {
     say(&format!("{} clients play", run.clients));
     world.event("ready", &run.clients.to_string())?;
     world.pass(UNDISTURBED)?;
+    world.count_keys()?;
     if !run.one_process {
         for step in &run.steps {
             world.step(step, say)?;
         }
     }
     world.pass(UNDISTURBED)?;
+    world.count_keys()?;
     world.stop()
 }
 
@@ -84,7 +88,8 @@ impl<'a> World<'a> {
             ],
         )?;
         let events = Sheet::create(&run.dir.join(EVENTS_LOG))?;
-        let mut world = Self { run, backends, servers: BTreeMap::new(), clients, events };
+        let servers = BTreeMap::new();
+        let mut world = Self { run, backends, servers, clients, events, killed: None };
         if run.one_process {
             world.serve_all()?;
         } else {
@@ -156,6 +161,7 @@ impl<'a> World<'a> {
         match how {
             How::Kill => {
                 self.event("kill", who)?;
+                self.killed = Some(*who);
                 if let Some(backend) = self.backends.get_mut(who) {
                     backend.kill()?;
                 }
@@ -169,13 +175,16 @@ impl<'a> World<'a> {
         }
         self.pass(*outage)?;
         match how {
-            How::Kill => match self.backends.get_mut(who) {
-                Some(backend) => {
-                    backend.restart()?;
-                    self.event("start", who)?;
+            How::Kill => {
+                self.killed = None;
+                match self.backends.get_mut(who) {
+                    Some(backend) => {
+                        backend.restart()?;
+                        self.event("start", who)?;
+                    }
+                    None => self.serve(who)?,
                 }
-                None => self.serve(who)?,
-            },
+            }
             How::Stop => {
                 signal(self.pid(who)?, Signal::CONT)?;
                 self.event("cont", who)?;
@@ -183,10 +192,9 @@ impl<'a> World<'a> {
         }
         let settle = LOOK_EVERY.min(*calm);
         self.pass(settle)?;
-        if GATES.contains(who) {
-            self.event("home", who)?;
-            self.clients.ask("home", ANSWER_MAX)?;
-        }
+        // Whoever found its node silent may have tried another gate.
+        self.event("home", who)?;
+        self.clients.ask("home", ANSWER_MAX)?;
         self.pass(calm.saturating_sub(settle))
     }
 
@@ -203,14 +211,25 @@ impl<'a> World<'a> {
             poll::pass(part)?;
             left = left.saturating_sub(part);
             let mut died = Vec::new();
+            let mut alive = vec![("clients", self.clients.pid())];
             for (name, server) in &mut self.servers {
-                let pid = server.pid();
                 if server.has_ended()? {
                     died.push(*name);
+                } else {
+                    alive.push((*name, server.pid()));
+                }
+            }
+            for (name, backend) in &mut self.backends {
+                if self.killed == Some(*name) {
                     continue;
                 }
-                let (memory, open) = (anonymous_memory(pid)?, descriptors(pid)?);
-                self.events.line(format_args!("usage {name} {pid} {memory} {open}"))?;
+                if backend.has_ended()? {
+                    return Err(io::Error::other(format!("{name} ended by itself")));
+                }
+                alive.push((*name, backend.pid()));
+            }
+            for (name, pid) in alive {
+                self.look(name, pid)?;
             }
             for name in died {
                 self.servers.remove(name);
@@ -219,6 +238,18 @@ impl<'a> World<'a> {
             self.events.flush()?;
         }
         Ok(())
+    }
+
+    /// Writes down how many keys the locator holds. Call it while Redis answers.
+    fn count_keys(&self) -> io::Result<()> {
+        let Some(redis) = self.backends.get(REDIS) else { return Ok(()) };
+        self.event("keys", &redis.keys()?.to_string())
+    }
+
+    /// Writes down how large a process is.
+    fn look(&self, name: &str, pid: u32) -> io::Result<()> {
+        let (memory, open) = (anonymous_memory(pid)?, descriptors(pid)?);
+        self.events.line(format_args!("usage {name} {pid} {memory} {open}"))
     }
 
     fn event(&self, what: &str, who: &str) -> io::Result<()> {

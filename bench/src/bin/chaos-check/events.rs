@@ -22,6 +22,8 @@ pub(crate) struct Fault {
 /// The size of a process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
+    pub(crate) pid: u32,
+    /// Bytes that belong to it alone, not to a file.
     pub(crate) memory: u64,
     pub(crate) descriptors: u64,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Events {
     pub(crate) end: Micros,
     /// By process name, in time.
     pub(crate) usage: BTreeMap<String, Vec<Usage>>,
+    /// How many keys the locator held, each time when all clients were at home.
+    pub(crate) keys: Vec<u64>,
     /// What must not have happened: processes that died or did not stop, lines that say nothing.
     pub(crate) problems: Vec<String>,
     down: Option<(String, bool, Micros)>,
@@ -71,15 +75,20 @@ impl Events {
                 }
             }
             "home" => {}
+            "keys" => self.keys.push(who.parse().ok()?),
             "end" => {
                 self.end = at;
                 self.close(at);
             }
             "usage" => {
-                let _pid = words.next()?;
+                let pid = words.next()?.parse().ok()?;
                 let memory = words.next()?.parse().ok()?;
                 let descriptors = words.next()?.parse().ok()?;
-                self.usage.entry(who.to_owned()).or_default().push(Usage { memory, descriptors });
+                self.usage.entry(who.to_owned()).or_default().push(Usage {
+                    pid,
+                    memory,
+                    descriptors,
+                });
             }
             // `died` and `stuck` are told as they stand.
             _ => return None,

@@ -86,6 +86,10 @@ fn show(verdict: &Verdict) -> ExitCode {
         println!("{line}");
     }
     println!();
+    for line in &verdict.sizes {
+        println!("{line}");
+    }
+    println!();
     for rule in &verdict.rules {
         let word = if rule.broken == 0 { "holds" } else { "BROKEN" };
         println!("{word:<7} {}: {} looked at, {} wrong", rule.name, rule.looked, rule.broken);

@@ -56,6 +56,8 @@ fn right() -> (Vec<String>, Vec<String>) {
             events.push(format!("{UP} start node-1"));
         }
     }
+    events.insert(2, format!("{} keys 4000", 2 * SECOND));
+    events.push(format!("{END} keys 4000"));
     events.push(format!("{END} end all"));
     (clients, events)
 }
@@ -288,8 +290,24 @@ fn growth_of_memory_and_descriptors_is_noticed() {
         })
     };
     assert!(grown("60000000 1100").is_empty());
-    assert_eq!(grown("150000000 1000"), ["sizes level off"]);
-    assert_eq!(grown("50000000 2000"), ["sizes level off"]);
+    assert_eq!(grown("80000000 1000"), ["sizes level off"]);
+    assert_eq!(grown("50000000 1200"), ["sizes level off"]);
+}
+
+#[test]
+fn growth_of_what_the_locator_holds_is_noticed() {
+    let at_end = |keys: &str| events(|line| vec![line.replace(&format!("{END} keys 4000"), keys)]);
+    assert!(at_end(&format!("{END} keys 4100")).is_empty());
+    assert_eq!(at_end(&format!("{END} keys 6000")), ["sizes level off"]);
+}
+
+#[test]
+fn the_size_of_each_process_is_told() {
+    let verdict = verdict(&right());
+    let [gate, keys] = verdict.sizes.as_slice() else { panic!("{:?}", verdict.sizes) };
+    assert!(gate.starts_with("gate-1   memory  47.6 MiB at first,  47.6 at last"), "{gate}");
+    assert!(gate.ends_with("descriptors 1000, 1000, 1000; lives 1"), "{gate}");
+    assert!(keys.contains("[4000, 4000]"), "{keys}");
 }
 
 #[test]
