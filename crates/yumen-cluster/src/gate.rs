@@ -15,6 +15,7 @@ mod forward;
 mod hall;
 mod handle;
 mod life;
+mod line;
 mod listen;
 #[cfg(feature = "admin")]
 mod listing;

@@ -296,7 +296,7 @@ impl Hall {
         if waits != Some(true) {
             return false;
         }
-        self.at_lane(link, |lane| lane.conns.insert(conn));
+        self.at_lane(link, |lane| lane.conns.join(conn));
         true
     }
 

@@ -5,6 +5,7 @@
 
 use super::{
     handle::Ask,
+    line::Line,
     login::Claims,
     plan::Plan,
     puzzle::Said,
@@ -112,8 +113,8 @@ impl Faults {
 /// A lane to a node that is full.
 pub(super) struct Lane {
     link: LinkId,
-    /// Sessions that are not read until it has room.
-    pub(super) conns: BTreeSet<ConnId>,
+    /// Sessions that are not read until it has room, and then in this order.
+    pub(super) conns: Line,
     /// Events that go first: a node must hear of every end.
     events: VecDeque<Happened>,
 }
@@ -237,7 +238,7 @@ impl Hall {
         if let Some(lane) = lanes.iter_mut().find(|lane| lane.link == link) {
             return f(lane);
         }
-        let mut lane = Lane { link, conns: BTreeSet::new(), events: VecDeque::new() };
+        let mut lane = Lane { link, conns: Line::default(), events: VecDeque::new() };
         let result = f(&mut lane);
         lanes.push(lane);
         let this = Rc::clone(self);
@@ -255,7 +256,7 @@ impl Hall {
         }
         let mut lanes = self.lanes.borrow_mut();
         let at = lanes.iter().position(|lane| lane.link == link);
-        let conns = at.map(|at| lanes.swap_remove(at).conns);
+        let conns = at.map(|at| lanes.swap_remove(at).conns.into_order());
         drop(lanes);
         conns.into_iter().flatten().for_each(|conn| self.go_on(conn));
     }
