@@ -3,6 +3,8 @@
 //! Bodies nested deeper than 128 levels are refused by the library's own limit. Text is written
 //! as it is (no escaping for HTML), as due's clients and servers do.
 
+mod writer;
+
 use super::{Codec, CodecError, Decode, Encode, append};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -32,9 +34,7 @@ impl Codec for Json {
 
 impl<T: Serialize + ?Sized> Encode<T> for Json {
     fn encode(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        append(out, |out| {
-            serde_json::to_writer(out, value).map_err(|e| CodecError::encode(Self::NAME, e))
-        })
+        append(out, |out| writer::write(value, out).map_err(|e| CodecError::encode(Self::NAME, e)))
     }
 }
 

@@ -16,6 +16,8 @@
 mod cluster;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 mod codec;
+#[cfg(feature = "json")]
+mod json_form;
 mod locator;
 mod locator_model;
 #[cfg(feature = "protobuf")]
