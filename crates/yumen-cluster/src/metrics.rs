@@ -262,6 +262,9 @@ fn outside(page: &mut Page<'_>, whose: Whose<'_>, load: &Load) {
     page.sample(&family::LINK_CREDIT_WAITS, whose, &[], counts.credit_waits);
     page.sample(&family::LINK_UNSENT, whose, &[], counts.unsent);
     page.sample(&family::LINK_ANSWERED_LATE, whose, &[], counts.answered_late);
+    page.sample(&family::LINK_FRAMES, whose, &[], counts.frames_sent);
+    page.sample(&family::LINK_BYTES, whose, &["in"], counts.bytes_received);
+    page.sample(&family::LINK_BYTES, whose, &["out"], counts.bytes_sent);
 }
 
 fn wide(count: usize) -> u64 {

@@ -24,7 +24,7 @@ use crate::{
 use memory::Memory;
 use pair::{Pair, Stage};
 use service::{Batch, Switch};
-use stats::{Reason, Stats};
+use stats::{FarCounts, Reason, Stats};
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
@@ -152,6 +152,15 @@ impl Far {
     #[cfg(test)]
     pub(crate) fn writes(&self) -> u64 {
         self.driver.stats.writes.get()
+    }
+
+    /// What has happened on the links.
+    pub(crate) fn counts(&self) -> FarCounts {
+        FarCounts {
+            bytes_sent: self.driver.stats.bytes_out.get(),
+            bytes_received: self.driver.stats.bytes_in.get(),
+            ..self.stats.counts()
+        }
     }
 
     /// Frames that did not parse.

@@ -230,6 +230,11 @@ families! {
         LINK_UNSENT = "yumen_link_unsent_frames_total" Counter [];
         /// Answers that an instance of due's did not get: it was too late for them, or it was gone.
         LINK_ANSWERED_LATE = "yumen_link_answered_late_total" Counter [];
+        /// Frames that were queued for instances of other processes. A message to many clients of one gate
+        /// is one.
+        LINK_FRAMES = "yumen_link_frames_sent_total" Counter [];
+        /// Bytes sent to other processes and received from them.
+        LINK_BYTES = "yumen_link_socket_bytes_total" Counter ["direction"];
         /// 1 if the instance did not answer the question for its numbers in time, and so shows none.
         STALE = "yumen_instance_stale" Gauge ["kind"];
         /// How late a timer of 100 ms fired on the instance's thread; up to 2 ms is the timer itself.

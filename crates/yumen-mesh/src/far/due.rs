@@ -108,7 +108,9 @@ impl Due {
             return Err(Unsent::Full);
         }
         let frame = Frame::Request { seq, command };
-        Ok(frame.encode_as(Flow::Requests, &mut line.queue.borrow_mut())?)
+        frame.encode_as(Flow::Requests, &mut line.queue.borrow_mut())?;
+        self.far.stats.frame();
+        Ok(())
     }
 
     /// Which connection carries a question.
@@ -147,7 +149,9 @@ impl Due {
         let code = code.min(code::INTERNAL);
         let mut bytes = Vec::new();
         Frame::Reply { seq, route, code, reply }.encode_as(Flow::Replies, &mut bytes)?;
-        if !self.far.driver.append(conn, &bytes) {
+        if self.far.driver.append(conn, &bytes) {
+            self.far.stats.frame();
+        } else {
             self.far.stats.answered_late(); // whoever asked is gone
         }
         Ok(())

@@ -262,7 +262,9 @@ impl Pair {
         if self.is_full(control, queue.len(), len) {
             return Err(Unsent::Full);
         }
-        Ok(frame.encode(&mut queue)?)
+        frame.encode(&mut queue)?;
+        self.far.stats.frame();
+        Ok(())
     }
 
     /// Whether a lane with so many bytes in its queue can take no more. Never when nothing is queued

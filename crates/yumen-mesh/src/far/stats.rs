@@ -155,21 +155,36 @@ pub struct FarCounts {
     pub unsent: u64,
     /// Answers that one of due's did not get, because they came too late or it was gone.
     pub answered_late: u64,
+    /// Frames that were queued for peers: one for each peer that a message goes to, however many
+    /// clients it is for.
+    pub frames_sent: u64,
+    /// Bytes that the connections to peers took.
+    pub bytes_sent: u64,
+    /// Bytes that came on them.
+    pub bytes_received: u64,
 }
 
 /// The same, while it counts.
 #[derive(Debug, Default)]
-pub(crate) struct Stats(Cell<FarCounts>);
+pub(crate) struct Stats {
+    counts: Cell<FarCounts>,
+    /// Apart, because it changes with every message.
+    frames_sent: Cell<u64>,
+}
 
 impl Stats {
     pub(crate) fn counts(&self) -> FarCounts {
-        self.0.get()
+        FarCounts { frames_sent: self.frames_sent.get(), ..self.counts.get() }
     }
 
     fn change(&self, f: impl FnOnce(&mut FarCounts)) {
-        let mut counts = self.0.get();
+        let mut counts = self.counts.get();
         f(&mut counts);
-        self.0.set(counts);
+        self.counts.set(counts);
+    }
+
+    pub(crate) fn frame(&self) {
+        self.frames_sent.set(self.frames_sent.get().wrapping_add(1));
     }
 
     pub(crate) fn count(&self, reason: Reason) {

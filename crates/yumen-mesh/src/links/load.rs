@@ -40,7 +40,7 @@ impl Links {
                 .as_ref()
                 .map_or(0, |far| far.skipped())
                 .wrapping_add(self.malformed.get()),
-            counts: far.map(|far| far.stats.counts()).unwrap_or_default(),
+            counts: far.map(|far| far.counts()).unwrap_or_default(),
             ..Load::default()
         };
         for peer in peers.values() {

@@ -149,6 +149,9 @@ fn sixty_megabytes_arrive_whole_and_in_order_both_ways() {
         let (a, b) = (a.links.load(), b.links.load());
         assert_eq!((a.conns, b.conns), (2, 2), "one data lane and one for control");
         assert_eq!(a.counts.broken + b.counts.broken, 0);
+        assert_eq!((a.counts.frames_sent, b.counts.frames_sent), (1000, 1000), "none twice");
+        assert!(a.counts.bytes_received > 30_000_000, "{}", a.counts.bytes_received);
+        assert!(a.counts.bytes_sent >= b.counts.bytes_received);
     });
 }
 
