@@ -7,13 +7,17 @@ mod call;
 mod chaos;
 mod codec;
 mod compare;
+mod crowd;
 mod echo;
+mod fanout;
 mod hostile;
 mod idle;
 mod job;
+mod kick;
 mod neighbours;
 mod serve;
 mod side;
+mod storm;
 
 pub use codec::{Allocated, CountMemory};
 
@@ -50,6 +54,15 @@ pub enum BenchCommand {
     CodecWork(codec::WorkArgs),
     /// Measure the memory that an idle connection costs the server.
     Idle(idle::IdleArgs),
+    /// Send a message to thousands of receivers, beside one thread that writes it to as many sockets.
+    ///
+    /// Gate and node are processes; both sides take turns. Then a message to a room whose users are on
+    /// two gates, and how many frames crossed the links for it.
+    Fanout(fanout::FanoutArgs),
+    /// Time how long a client stays that the node throws out while the server is under load.
+    Kick(kick::KickArgs),
+    /// Let 10,000 clients come at once, and see whether all are served and how fast.
+    Storm(storm::StormArgs),
     /// Measure what a bad neighbour costs the other clients of a gate.
     ///
     /// Clients that stop reading, one that sends without a pause, broadcasts to thousands: each is
@@ -77,6 +90,18 @@ pub enum BenchCommand {
     /// The clients of `chaos`. Ends with its standard input.
     #[command(hide = true)]
     ChaosClients(crate::chaos::clients::ClientsArgs),
+    /// A gate of `fanout`, `idle`, `kick` and `storm`. Ends with its standard input.
+    #[command(hide = true)]
+    CrowdGate(serve::crowd::MemberArgs),
+    /// The node of `fanout`, `idle`, `kick` and `storm`. Ends with its standard input.
+    #[command(hide = true)]
+    CrowdNode(serve::crowd::MemberArgs),
+    /// The clients of one gate of `idle --sessions`. Ends with its standard input.
+    #[command(hide = true)]
+    IdleClients(idle::fleet::ClientsArgs),
+    /// The raw writer of `fanout`. Ends with its standard input.
+    #[command(hide = true)]
+    FanoutRaw(fanout::raw::RawArgs),
     /// Becomes another program that dies with its parent.
     #[command(hide = true)]
     Leash {
@@ -231,6 +256,13 @@ pub fn run_counting(command: BenchCommand, memory: Option<CountMemory>) -> ExitC
         BenchCommand::Codec(args) => codec::run(&args, memory),
         BenchCommand::CodecWork(args) => Ok(codec::work(&args)),
         BenchCommand::Idle(args) => idle::run(&args),
+        BenchCommand::Fanout(args) => fanout::run(&args),
+        BenchCommand::Storm(args) => storm::run(&args),
+        BenchCommand::Kick(args) => kick::run(&args),
+        BenchCommand::CrowdGate(args) => serve::crowd::run_gate(&args),
+        BenchCommand::CrowdNode(args) => serve::crowd::run_node(&args),
+        BenchCommand::IdleClients(args) => idle::fleet::run_clients(&args),
+        BenchCommand::FanoutRaw(args) => fanout::raw::run(&args),
         BenchCommand::Neighbours(args) => neighbours::run(&args),
         BenchCommand::Bots(args) => bots::run(&args),
         BenchCommand::Hostile(args) => hostile::run(&args),

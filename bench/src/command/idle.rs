@@ -2,6 +2,9 @@
 //!
 //! Clients and server are two processes, so each needs only one descriptor per connection. What is
 //! counted is the server's anonymous memory: its own, without files and without the kernel's.
+//! With `--sessions` there are as many gates and processes of clients as that takes.
+pub(super) mod fleet;
+
 use super::serve::Transport;
 use super::side::Side;
 use super::{LayoutArgs, result};
@@ -22,6 +25,13 @@ pub struct IdleArgs {
     /// Connections. Each side needs as many descriptors: see `ulimit -n`.
     #[arg(long, default_value_t = 8_000)]
     connections: usize,
+    /// Sessions over several gates, with a node, each a process: for more of them than one process has
+    /// descriptors.
+    #[arg(long, conflicts_with_all = ["connections", "server"])]
+    sessions: Option<usize>,
+    /// Most sessions of one gate, and of one process of clients.
+    #[arg(long, default_value_t = 19_000, requires = "sessions")]
+    per_gate: usize,
     /// Which server is measured.
     #[arg(long, value_enum, default_value_t = Side::Yumen)]
     server: Side,
@@ -66,17 +76,13 @@ impl Display for IdleReport {
 }
 
 pub(super) fn run(args: &IdleArgs) -> io::Result<ExitCode> {
+    if let Some(sessions) = args.sessions {
+        return fleet::run((sessions, args.per_gate), args.seconds, args.json);
+    }
     let machine = Machine::describe();
     let layout = LayoutArgs::wide();
     let server = args.server.start(&layout, BodyCodec::Json, Transport::Tcp)?;
-    let body = BodyCodec::Json.echo(64);
-    let request = Request {
-        layout: layout.layout(body.len()),
-        route: layout.route(),
-        body,
-        expect: Expect::Echo,
-        announce: false,
-    };
+    let request = request();
     let memory =
         |pids: &[u32]| -> io::Result<u64> { pids.iter().map(|pid| anonymous_memory(*pid)).sum() };
     // One connection comes first, so that what is allocated once is not counted as a connection's.
@@ -102,6 +108,18 @@ pub(super) fn run(args: &IdleArgs) -> io::Result<ExitCode> {
     };
     result(args.json, &report, &report.to_string())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What each connection says once.
+fn request() -> Request {
+    let (layout, body) = (LayoutArgs::wide(), BodyCodec::Json.echo(64));
+    Request {
+        layout: layout.layout(body.len()),
+        route: layout.route(),
+        body,
+        expect: Expect::Echo,
+        announce: false,
+    }
 }
 
 /// Opens connections that each send one request and get its reply.

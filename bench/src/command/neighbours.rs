@@ -64,7 +64,7 @@ const NOT_CALM: &str =
 
 /// What was promised, beside what was measured.
 #[derive(Debug, Clone, Serialize)]
-struct Check {
+pub(super) struct Check {
     what: &'static str,
     value: f64,
     /// The largest value that keeps the promise.
@@ -77,17 +77,17 @@ struct Check {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Unit {
+pub(super) enum Unit {
     /// How many.
     Count,
-    /// With the neighbour over without.
+    /// One figure over another.
     Ratio,
     /// Microseconds.
     Us,
 }
 
 impl Check {
-    fn new(what: &'static str, value: f64, max: f64, unit: Unit) -> Self {
+    pub(super) fn new(what: &'static str, value: f64, max: f64, unit: Unit) -> Self {
         Self { what, value, max, unit, without: None }
     }
 
@@ -97,7 +97,7 @@ impl Check {
         !self.met() && self.without.is_some_and(|without| without > self.max / 2.0)
     }
 
-    fn met(&self) -> bool {
+    pub(super) fn met(&self) -> bool {
         self.value <= self.max
     }
 }

@@ -6,6 +6,7 @@
 //! answers a [`Question`] in each line of it.
 pub(super) mod apart;
 mod control;
+pub(super) mod crowd;
 
 pub(super) use control::{Look, Noise, Noticed, Question, Stamp};
 

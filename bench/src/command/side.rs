@@ -112,7 +112,8 @@ fn named(name: &str, value: impl ValueEnum) -> Option<String> {
     value.to_possible_value().map(|value| format!("--{name}={}", value.get_name()))
 }
 
-fn spawn(arguments: &[String]) -> io::Result<Server> {
+/// This program with these arguments behind `bench`.
+pub(super) fn spawn(arguments: &[String]) -> io::Result<Server> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("bench").args(arguments);
     // Huge pages would round its memory up to 2 MiB steps. Known to mimalloc, ignored by others.

@@ -108,3 +108,34 @@ fn a_comparison_measures_every_process_of_every_contender_without_a_wrong_reques
     assert_eq!(ratio["ratio"].as_f64(), Some(expected), "{open}");
     assert_eq!(ratio["met"].as_bool(), Some(expected <= 1.5), "{ratio}");
 }
+
+#[test]
+fn a_message_to_all_reaches_all_and_one_to_a_room_crosses_each_link_once() {
+    let sizes = ["--receivers", "40", "--rounds", "1", "--messages", "3", "--room", "30"];
+    let report = bench(&[&["fanout", "--json"], &sizes[..]].concat());
+    assert_eq!(check(&report, "messages that did not arrive"), 0.0, "{report}");
+    assert_eq!(report["room"]["frames_per_message"], 2.0, "one for each gate: {report}");
+    let bytes = report["room"]["bytes_per_message"].as_f64().expect("bytes");
+    assert!(bytes < 500.0, "not one for each of thirty users: {report}");
+}
+
+#[test]
+fn whoever_is_kicked_under_load_sees_it() {
+    let report = bench(&["kick", "--connections", "20", "--kicks", "5", "--json"]);
+    assert_eq!((&report["loaded"]["kicks"], &report["errors"]), (&5.into(), &0.into()), "{report}");
+    assert!(report["loaded"]["latency"]["max_us"].as_f64() > Some(0.0), "{report}");
+}
+
+#[test]
+fn all_who_come_at_once_are_let_in() {
+    let report = bench(&["storm", "--connections", "200", "--rounds", "1", "--json"]);
+    assert_eq!(check(&report, "clients that failed"), 0.0, "{report}");
+    assert_eq!(report["rounds"][0]["gate"]["accepted"], 200, "{report}");
+}
+
+#[test]
+fn idle_sessions_are_spread_over_gates_and_none_is_lost() {
+    let sizes = ["--sessions", "70", "--per-gate", "30", "--seconds", "1"];
+    let report = bench(&[&["idle", "--json"], &sizes[..]].concat());
+    assert_eq!((&report["gates"], &report["lost"]), (&3.into(), &0.into()), "{report}");
+}
