@@ -103,12 +103,24 @@ fn compare(letters: usize, row: &Row, rounds: u32) -> io::Result<RowReport> {
                 run.server_cpu_us.unwrap_or_default(),
                 run.rate,
                 run.generator_cpu_us,
-                if run.errors() > 0 { ", WITH ERRORS" } else { "" }
+                wrong(&run)
             ));
             runs.push(run);
         }
     }
     Ok(RowReport::of(row, &runs))
+}
+
+/// What went wrong in a run, in words behind its figures.
+fn wrong(run: &LoadReport) -> String {
+    let LoadReport { lost, duplicated, refused, wrong, unsent, closed, .. } = run;
+    if run.errors() == 0 {
+        return String::new();
+    }
+    format!(
+        ", WITH ERRORS: lost {lost}, duplicated {duplicated}, refused {refused}, wrong {wrong}, \
+         unsent {unsent}, connections closed {closed}"
+    )
 }
 
 /// One run against a fresh server; the last one also counts system calls, in a run of their own.
