@@ -88,8 +88,11 @@ impl Hall {
         let elsewhere = self.driver.with(conn, |_, _, session| {
             let nodes = session.login.as_ref().map_or(&[][..], |login| &login.nodes);
             let other = |bound: &Bound| matches!(bound, Bound::To(id) if *id != back.from);
-            session.wait != Wait::Again
-                && nodes.iter().any(|(group, bound)| *group == route.group && other(bound))
+            // Also one that waits for messages that come back: where they waited too long before, later
+            // ones went on, and the user has moved once more since.
+            session.has_left(&back.from)
+                || session.wait != Wait::Again
+                    && nodes.iter().any(|(group, bound)| *group == route.group && other(bound))
         });
         elsewhere == Some(true)
     }

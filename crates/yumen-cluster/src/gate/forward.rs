@@ -229,7 +229,10 @@ impl Hall {
         session.routed = true;
         match target {
             None => Entry::Any(user),
-            Some(id) => Entry::To(user, id),
+            Some(id) => {
+                session.goes_to(&route.group, &id);
+                Entry::To(user, id)
+            }
         }
     }
 

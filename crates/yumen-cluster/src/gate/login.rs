@@ -176,8 +176,8 @@ impl Hall {
         let old = self.driver.with(conn, |machine, _, session| {
             machine.bound(now);
             let same = session.login.take_if(|login| login.user == user);
-            let nodes = same.map_or(Vec::new(), |login| login.nodes);
-            let login = Box::new(Login { user, epoch, since: now.mono, nodes, moves: 0 });
+            let (nodes, sent) = same.map(|login| (login.nodes, login.sent)).unwrap_or_default();
+            let login = Box::new(Login { user, epoch, since: now.mono, nodes, sent, moves: 0 });
             session.login.replace(login).map(|old| (old.user, old.epoch))
         });
         let mut index = self.index.borrow_mut();

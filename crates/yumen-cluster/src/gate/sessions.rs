@@ -48,6 +48,8 @@ pub(crate) struct Login {
     pub(crate) since: Instant,
     /// The nodes the user is known to be bound to, by group.
     pub(crate) nodes: Vec<(Arc<str>, Bound)>,
+    /// The node that the last message for each group went to.
+    pub(crate) sent: Vec<(Arc<str>, InstanceId)>,
     /// Moves of the user between nodes seen: an answer that one has overtaken is asked for again.
     pub(crate) moves: u32,
 }
@@ -71,7 +73,12 @@ pub(crate) struct More {
     pub(crate) rate: Option<Bucket>,
     /// Messages that have come back, in their order.
     pub(super) back: VecDeque<Back>,
+    /// Nodes that messages went to before later ones went to another node of the group.
+    pub(super) left: VecDeque<InstanceId>,
 }
+
+/// Most nodes that are remembered to have been left; the one that was left first is forgotten.
+const LEFT_MAX: usize = 8;
 
 /// Why a session is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,6 +174,33 @@ impl Session {
             Some((_, known)) => *known = bound,
             None => login.nodes.push((Arc::clone(group), bound)),
         }
+    }
+
+    /// A message for `group` goes to `node`: what went to another one before is behind it now, and must
+    /// not be sent again.
+    pub(crate) fn goes_to(&mut self, group: &Arc<str>, node: &InstanceId) {
+        let Some(login) = &mut self.login else { return };
+        match login.sent.iter_mut().find(|(known, _)| known == group) {
+            Some((_, last)) if last == node => {}
+            Some((_, last)) => {
+                let left = std::mem::replace(last, node.clone());
+                let more = self.more.get_or_insert_default();
+                more.left.retain(|known| known != node && *known != left);
+                if more.left.len() >= LEFT_MAX {
+                    more.left.pop_front();
+                }
+                more.left.push_back(left);
+            }
+            None => {
+                login.sent.reserve_exact(1);
+                login.sent.push((Arc::clone(group), node.clone()));
+            }
+        }
+    }
+
+    /// Whether messages have gone to another node since some went to `node`.
+    pub(crate) fn has_left(&self, node: &InstanceId) -> bool {
+        self.more.as_ref().is_some_and(|more| more.left.contains(node))
     }
 
     /// How long the session has waited for room.
@@ -300,7 +334,8 @@ mod tests {
         let mut session = Session::new(([127, 0, 0, 1], 1).into(), 0, None, start);
         assert_eq!(session.bound("g"), Bound::Nowhere, "nobody is logged in");
         let (user, epoch, nodes) = (UserId(1), Epoch(1), Vec::new());
-        session.login = Some(Box::new(Login { user, epoch, since: start, nodes, moves: 0 }));
+        let login = Login { user, epoch, since: start, nodes, sent: Vec::new(), moves: 0 };
+        session.login = Some(Box::new(login));
         let group: Arc<str> = "g".into();
         assert_eq!(session.bound("g"), Bound::Unknown);
         session.set_bound(&group, Bound::Nowhere);

@@ -7,16 +7,35 @@ use super::{
     rig::{self, Peer, Rig, Server, until, until_nodes},
 };
 use std::sync::Arc;
-use yumen_cluster::{app::App, cluster::Cluster, gate::DuplicateLogin, node::Node};
+use yumen_cluster::{
+    app::App,
+    cluster::Cluster,
+    gate::DuplicateLogin,
+    node::{Node, State, on},
+};
 use yumen_core::{
     locator::{Around, Locator, Moves, MovesSender, Operation, Place, Request, Role, Wrapped},
     status::Code,
 };
-use yumen_proto::UserId;
+use yumen_proto::{Outcome, UserId};
+
+/// Sticky: the thread of its node does nothing more until its log has a line.
+const FREEZE: i32 = 30;
+
+async fn freeze(State(world): State<World>) {
+    world.started.bump();
+    world.log.until("it thaws", |lines| !lines.is_empty());
+}
 
 fn room(stores: &Stores, id: &str) -> (Rig, Room) {
+    room_in(stores, id, &World::default())
+}
+
+fn room_in(stores: &Stores, id: &str, world: &World) -> (Rig, Room) {
     let cluster = stores.process();
-    let node: Node = rig::node(&cluster, "room", game::routes(), World::default)
+    let routes = game::routes().route(FREEZE, on(freeze).sticky());
+    let world = world.clone();
+    let node: Node = rig::node(&cluster, "room", routes, move || world.clone())
         .id(id)
         .link_addr("127.0.0.1:0")
         .build()
@@ -132,6 +151,15 @@ fn bind(node: &Room) {
     rig::block_on(bound).unwrap();
 }
 
+/// A node has handled all news that it had until now.
+fn heard(node: &Room) {
+    let asked = node.handle.run(|clients| async move {
+        let _nothing_to_do = clients;
+        Ok(())
+    });
+    rig::block_on(asked).unwrap();
+}
+
 #[test]
 fn w05_what_is_sent_to_where_a_user_was_reaches_where_it_is_in_order() {
     let stores = Stores::default();
@@ -145,6 +173,7 @@ fn w05_what_is_sent_to_where_a_user_was_reaches_where_it_is_in_order() {
     assert_eq!(client.call(HOME, "").text(), "a");
     // The user moves, and the gate hears nothing of it.
     bind(&b);
+    heard(&a);
     for seq in 1..=20 {
         client.send(HOME, seq, "");
     }
@@ -160,4 +189,38 @@ fn w05_what_is_sent_to_where_a_user_was_reaches_where_it_is_in_order() {
     bind(&b);
     first.stop().unwrap();
     assert_eq!(client.call(HOME, "").text(), "b");
+}
+
+#[test]
+fn what_comes_back_after_later_messages_went_elsewhere_is_refused_however_often_the_user_moved() {
+    let (stores, world) = (Stores::default(), World::default());
+    let (_first, a) = room_in(&stores, "a", &world);
+    let (_second, b) = room(&stores, "b");
+    let (_third, c) = room(&stores, "c");
+    until_nodes(&stores.process(), 3);
+    let server = gate(&stores, "one", DuplicateLogin::Kick);
+    let mut client = server.client();
+    assert_eq!(client.call(LOGIN, "7").text(), "welcome");
+    bind(&a);
+    assert_eq!(client.call(HOME, "").text(), "a");
+    client.send(FREEZE, 1, "");
+    until("its node stands still", || (world.started.get() == 1).then_some(()));
+    client.send(HOME, 2, "");
+    // A connection to the gate is open behind what it has heard of the user's moves.
+    bind(&b);
+    drop(server.client());
+    client.send(HOME, 3, "");
+    assert_eq!(client.read().text(), "b", "what is in flight at the first is waited for no longer");
+    bind(&c);
+    drop(server.client());
+    client.send(HOME, 4, "");
+    world.log.add("thaw".to_owned());
+    for _ in 0..2 {
+        match client.read() {
+            rig::Got::Status { seq: 2, outcome, .. } => assert_eq!(outcome, Outcome::NotSent),
+            rig::Got::Message { seq: 4, body, .. } => assert_eq!(body, b"c"),
+            got => panic!("{got:?}"),
+        }
+    }
+    assert_eq!(server.stats().sent_again, 0, "it would be behind a later one");
 }
