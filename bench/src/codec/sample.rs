@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Shape {
     /// One text of ASCII letters: the message of due's benchmark.
     Letters,
-    /// One text in which every eighth character has to be escaped in JSON.
+    /// One text in which about every sixth character has to be escaped in JSON.
     Quotes,
     /// One text of Chinese characters, three bytes each.
     Chinese,
