@@ -286,6 +286,33 @@ fn a_silent_peer_is_noticed_although_its_sockets_are_open() {
 }
 
 #[test]
+fn a_link_is_up_while_it_rests_or_is_open_and_not_while_it_is_dialled_or_silent() {
+    world(1, async |world| {
+        let (a, lines, b) = harmed(&world).await;
+        let to_b = a.link(&b);
+        assert!(!a.links.is_up(to_b), "it is dialled");
+        world.settle().await;
+        assert!(a.links.is_up(to_b));
+        tokio::time::sleep(Duration::from_secs(320)).await;
+        assert_eq!(a.links.load().conns, 0, "it rests");
+        assert!(a.links.is_up(to_b), "sending dials it");
+        a.push(to_b, 1, 5).unwrap();
+        a.links.flush();
+        world.settle().await;
+        assert!(a.links.is_up(to_b));
+        lines.block(true);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(!a.links.is_up(to_b), "nothing comes");
+        lines.block(false);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(a.links.is_up(to_b), "heard again");
+        lines.cut();
+        world.settle().await;
+        assert!(a.lost.borrow().len() == 1 && !a.links.is_up(to_b), "the link is gone");
+    });
+}
+
+#[test]
 fn an_idle_link_parts_in_peace_and_keeps_its_id() {
     for (here, there) in [("a", "b"), ("b", "a")] {
         world(1, async |world| {
