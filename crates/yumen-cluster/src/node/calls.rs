@@ -61,12 +61,16 @@ impl Hub {
         Place { role: self.role(), instance: self.id.clone() }
     }
 
-    /// The link to the gate that the user is connected to.
+    /// The link to the gate that the user is connected to; looked for once more if the gate that was
+    /// remembered is gone.
     pub(crate) async fn gate_link(&self, user: UserId) -> Result<LinkId, Status> {
-        match self.locations.find(user, Role::Gate).await? {
-            Some(gate) => self.link(&gate),
-            None => Err(Status::not_found("the user is not online")),
+        let none = || Status::not_found("the user is not online");
+        let known = self.locations.find(user, Role::Gate).await?.ok_or_else(none)?;
+        if let Ok(link) = self.link(&known) {
+            return Ok(link);
         }
+        self.locations.forget(user, Role::Gate);
+        self.link(&self.locations.find(user, Role::Gate).await?.ok_or_else(none)?)
     }
 
     /// Asks the user's gate; a second time if the user was remembered at the wrong one.
@@ -77,9 +81,8 @@ impl Hub {
     ) -> Result<Reply, Status> {
         let first = self.gate_link(user).await?;
         let answer = self.call(first, command(Target::User(user))).await;
-        let gone = |status: &Status| matches!(status.code(), Code::NOT_FOUND | Code::UNAVAILABLE);
         match answer {
-            Err(status) if gone(&status) => {
+            Err(status) if is_gone(&status) => {
                 self.locations.forget(user, Role::Gate);
                 let second = self.gate_link(user).await?;
                 if second == first {
@@ -255,17 +258,51 @@ impl Hub {
                 owner.ok_or_else(none)?.id.clone()
             }
             (To::BoundNode(name), Some(user)) => {
-                let found = self.locations.find(user, Role::node(name)).await?;
-                found.ok_or_else(|| Status::new(Code::NOT_BOUND, "the user is bound to no node"))?
+                return self.deliver_bound((user, Role::node(name)), packet).await;
             }
         };
-        if node == self.id {
+        self.deliver_to(&node, user, packet).await
+    }
+
+    /// To the user's node of that role; looked for once more if the one that was remembered is gone, or
+    /// has the user no more.
+    async fn deliver_bound(
+        &self,
+        (user, role): (UserId, Role),
+        packet: &[u8],
+    ) -> Result<(), Status> {
+        let none = || Status::new(Code::NOT_BOUND, "the user is bound to no node");
+        let find = || self.locations.find(user, role.clone());
+        let first = find().await?.ok_or_else(none)?;
+        let status = match self.deliver_to(&first, Some(user), packet).await {
+            Err(status) if is_gone(&status) => status,
+            done => return done,
+        };
+        self.locations.forget(user, role.clone());
+        let second = find().await?.ok_or_else(none)?;
+        if second == first {
+            return Err(status);
+        }
+        self.deliver_to(&second, Some(user), packet).await
+    }
+
+    async fn deliver_to(
+        &self,
+        node: &InstanceId,
+        user: Option<UserId>,
+        packet: &[u8],
+    ) -> Result<(), Status> {
+        if *node == self.id {
             return Err(Status::new(Code::ILLEGAL_INVOKE, "the message is for this node itself"));
         }
-        let link = self.link(&node)?;
-        self.call(link, Command::Deliver { conn: ConnId(0), user, packet }).await?;
-        Ok(())
+        let link = self.link(node)?;
+        self.call(link, Command::Deliver { conn: ConnId(0), user, packet }).await.map(drop)
     }
+}
+
+/// Whether a peer is gone, or does not know the user; nothing has been carried out there.
+fn is_gone(status: &Status) -> bool {
+    matches!(status.code(), Code::NOT_FOUND | Code::UNAVAILABLE)
 }
 
 fn total_of(reply: &Reply) -> u64 {

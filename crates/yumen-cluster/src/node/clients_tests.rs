@@ -235,6 +235,33 @@ fn w04_a_message_for_a_user_who_is_bound_to_no_node_fails_with_a_defined_error()
 }
 
 #[test]
+fn w05_a_place_that_is_gone_or_wrong_is_asked_for_once_more() {
+    run(async |b, _, clients| {
+        let deliver = || clients.deliver(To::BoundNode("board".into()), Some(SEVEN), 9, &Msg(1));
+        let claim = async |place: Place| {
+            b.locator.open(&place.instance).await.unwrap();
+            b.locator.claim(SEVEN, &place, None).await.unwrap();
+        };
+        claim(Place::node("board", "dead")).await;
+        assert_eq!(deliver().await.unwrap_err().code(), Code::UNAVAILABLE, "it is nowhere else");
+        claim(Place::node("board", "node-2")).await;
+        deliver().await.unwrap();
+        // That node says that it has not the user, and no news of the move has come.
+        claim(Place::node("board", "due")).await;
+        b.paper.answers.borrow_mut().push_back((1, Reply::Done));
+        deliver().await.unwrap();
+        let calls = ["[3]", "[3]", "[4]"].map(|link| format!("call {link} deliver 7 9/0 1"));
+        assert_eq!(log(&b.paper), calls);
+        // The same for pushes to a gate.
+        claim(Place::gate("dead")).await;
+        assert_eq!(clients.push(SEVEN, 9, &Msg(1)).await.unwrap_err().code(), Code::UNAVAILABLE);
+        claim(Place::gate("gate-1")).await;
+        clients.push(SEVEN, 9, &Msg(1)).await.unwrap();
+        assert_eq!(log(&b.paper), ["push 7 9/0 1"]);
+    });
+}
+
+#[test]
 fn a_session_of_another_node_has_no_connection() {
     run(async |b, _, _| {
         b.send_as(NODE, 1, 0, Some(7), "");
