@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-use yumen::proto::{Layout, Packet};
+use yumen::proto::extension::{Announce, STATUS_FLAG, kind};
+use yumen::proto::{Features, Layout, Packet};
 
 /// Longest wait for an answer of a member.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
@@ -118,9 +119,15 @@ pub(super) fn entering() -> io::Result<Vec<u8>> {
     Ok(packet)
 }
 
-/// Logs a client in, which has to be blocking, and gives its number.
+/// Logs a client in, which has to be blocking, and gives its number. `ResourceBusy` if it is refused.
 pub(super) fn enter(mut socket: &TcpStream) -> io::Result<usize> {
-    socket.write_all(&entering()?)?;
+    let mut announced = Vec::new();
+    Announce { features: Features::STATUS, ..Announce::default() }.encode(&mut announced);
+    let mut packets = Vec::new();
+    // Otherwise a client that is refused waits in vain.
+    layout().encode_control(kind::ANNOUNCE, &announced, &mut packets);
+    packets.extend_from_slice(&entering()?);
+    socket.write_all(&packets)?;
     let (mut seen, mut part) = (Vec::new(), [0_u8; ENTERED_MAX]);
     loop {
         if !poll::readable(socket, ENTER_MAX)? {
@@ -130,18 +137,27 @@ pub(super) fn enter(mut socket: &TcpStream) -> io::Result<usize> {
             0 => return Err(ErrorKind::UnexpectedEof.into()),
             len => seen.extend_from_slice(part.get(..len).unwrap_or_default()),
         }
-        if let Some(packet) = split(&mut seen.as_slice(), ENTERED_MAX)? {
-            return number(packet);
+        let mut bytes = seen.as_slice();
+        while let Some(packet) = split(&mut bytes, ENTERED_MAX)? {
+            if let Some(number) = number(packet)? {
+                return Ok(number);
+            }
         }
     }
 }
 
-/// The number in the answer to whoever entered.
-fn number(packet: &[u8]) -> io::Result<usize> {
-    let wrong = || io::Error::new(ErrorKind::InvalidData, "no number for whoever entered");
+/// The number in the answer to whoever entered; none in what is no answer.
+fn number(packet: &[u8]) -> io::Result<Option<usize>> {
     match layout().decode(&mut &*packet) {
-        Ok(Some(Packet::Data(data))) => serde_json::from_slice(data.body).map_err(|_| wrong()),
-        _ => Err(wrong()),
+        Ok(Some(Packet::Data(data))) if data.flags & STATUS_FLAG != 0 => {
+            let text = format!("refused: {}", String::from_utf8_lossy(data.body));
+            Err(io::Error::new(ErrorKind::ResourceBusy, text))
+        }
+        Ok(Some(Packet::Data(data))) => {
+            serde_json::from_slice(data.body).map(Some).map_err(io::Error::from)
+        }
+        Ok(_) => Ok(None),
+        Err(error) => Err(io::Error::other(error)),
     }
 }
 
@@ -156,10 +172,10 @@ mod tests {
             layout().encode_data(ENTER, 1, body, &mut packet).unwrap();
             number(&packet)
         };
-        assert_eq!(answer(b"17").unwrap(), 17);
+        assert_eq!(answer(b"17").unwrap(), Some(17));
         assert!(answer(b"busy").is_err());
         let mut beat = Vec::new();
         layout().encode_heartbeat(0, &mut beat);
-        assert!(number(&beat).is_err());
+        assert_eq!(number(&beat).unwrap(), None);
     }
 }

@@ -10,7 +10,8 @@ use super::{LayoutArgs, keep, note, result};
 use crate::clock::{shared_ns, today};
 use crate::generator::{BodyCodec, Expect, Generator, Load, Measured, Request, Target};
 use crate::machine::Machine;
-use crate::number::{count, float, micros_each, ratio};
+use crate::number::{count, float, micros_each, nanos, ratio};
+use crate::poll;
 use crate::process::need_descriptors;
 use crate::stats::{Latencies, Percentiles};
 use clap::Args;
@@ -52,6 +53,8 @@ pub struct KickArgs {
 
 /// Longest wait for the end of a connection.
 const END_MAX: Duration = Duration::from_secs(10);
+/// How long a client that was refused waits before it comes again.
+const AGAIN: Duration = Duration::from_millis(20);
 /// One stretch of load; there are as many as the kicks need.
 const STRETCH: Duration = Duration::from_secs(5);
 /// Most that 99 of 100 may take, in microseconds.
@@ -190,17 +193,32 @@ fn kicks(fleet: &mut Fleet, kicks: u32) -> io::Result<Kicks> {
 
 /// One client, in and out: nanoseconds from the call to the end.
 fn kick(fleet: &mut Fleet, address: SocketAddr) -> io::Result<u64> {
-    let socket = TcpStream::connect_timeout(&address, END_MAX)?;
-    socket.set_nodelay(true)?;
-    let number = enter(&socket)?;
+    let (socket, number) = let_in(address)?;
     socket.set_read_timeout(Some(END_MAX))?;
     thread::scope(|scope| {
         // It waits in its read before the order is given, as a client would.
         let ended = scope.spawn(move || end(&socket));
         let ordered = fleet.order(Order::Kick(number))?;
         let ended = ended.join().map_err(|_| io::Error::other("a client panicked"))??;
-        Ok(ended.saturating_sub(ordered.at_ns))
+        let early = || io::Error::other("a client was closed before it was thrown out");
+        ended.checked_sub(ordered.at_ns).ok_or_else(early)
     })
+}
+
+/// A client that has entered. One that is refused, because the server is busy, comes again: how long that
+/// takes is not measured here.
+fn let_in(address: SocketAddr) -> io::Result<(TcpStream, usize)> {
+    let until = shared_ns().saturating_add(nanos(END_MAX));
+    loop {
+        let socket = TcpStream::connect_timeout(&address, END_MAX)?;
+        socket.set_nodelay(true)?;
+        match enter(&socket) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && shared_ns() < until => {
+                poll::pass(AGAIN)?;
+            }
+            entered => return Ok((socket, entered?)),
+        }
+    }
 }
 
 /// When the connection ended.
