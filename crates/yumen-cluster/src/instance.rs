@@ -110,6 +110,8 @@ pub struct Left {
     pub in_flight: u64,
     /// Handlers that run, and messages that wait for one.
     pub handlers: u64,
+    /// Users who are bound to a node of a fleet.
+    pub users: u64,
 }
 
 impl Left {
@@ -123,19 +125,21 @@ impl Left {
         self.sessions = self.sessions.saturating_add(other.sessions);
         self.in_flight = self.in_flight.saturating_add(other.in_flight);
         self.handlers = self.handlers.saturating_add(other.handlers);
+        self.users = self.users.saturating_add(other.users);
     }
 }
 
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sessions, in_flight, handlers } = self;
+        let Self { sessions, in_flight, handlers, users } = self;
         let s = |count: u64| if count == 1 { "" } else { "s" };
         let (one, more) = (s(*sessions), s(*handlers));
         write!(
             f,
             "{sessions} session{one}, {in_flight} bytes of messages in flight, \
              {handlers} handler{more} running"
-        )
+        )?;
+        if *users > 0 { write!(f, ", {users} user{} bound", s(*users)) } else { Ok(()) }
     }
 }
 
@@ -145,6 +149,7 @@ pub struct Progress {
     sessions: AtomicU64,
     in_flight: AtomicU64,
     handlers: AtomicU64,
+    users: AtomicU64,
 }
 
 impl Progress {
@@ -153,6 +158,7 @@ impl Progress {
         self.sessions.store(left.sessions, Ordering::Relaxed);
         self.in_flight.store(left.in_flight, Ordering::Relaxed);
         self.handlers.store(left.handlers, Ordering::Relaxed);
+        self.users.store(left.users, Ordering::Relaxed);
     }
 
     /// What was written last.
@@ -161,6 +167,7 @@ impl Progress {
             sessions: self.sessions.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             handlers: self.handlers.load(Ordering::Relaxed),
+            users: self.users.load(Ordering::Relaxed),
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod census;
 mod clients;
 mod decide;
 mod dispatch;
+mod drain;
 mod extract;
 mod handler;
 mod hub;
@@ -231,8 +232,10 @@ impl<S: 'static> NodeBuilder<S> {
         self
     }
 
-    /// Longest wait, at the stop, for handlers that run and for [`NodeBuilder::on_stop`].
-    /// Default: 30 s.
+    /// Longest stop. In a cluster of several processes the node stays as long as users who are bound to
+    /// it are connected to a gate, for up to three quarters of this; what remains is for
+    /// [`NodeBuilder::on_stop`] and the handlers that run. In a cluster of one process, whose gates have
+    /// gone by then, no user is waited for. Default: 30 s.
     pub fn drain_max(mut self, limit: Duration) -> Self {
         self.code.drain_max = Some(limit);
         self
@@ -249,8 +252,9 @@ impl<S: 'static> NodeBuilder<S> {
         self
     }
 
-    /// Runs on each instance when it stops, while its links still work; it has
-    /// [`NodeBuilder::drain_max`]. Otherwise as [`NodeBuilder::on_start`].
+    /// Runs on each instance when it stops: behind the last bound user (see
+    /// [`NodeBuilder::drain_max`]), while its links still work. A quarter of that time is kept for it.
+    /// Otherwise as [`NodeBuilder::on_start`].
     pub fn on_stop<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(State<S>, Clients) -> Fut + Send + Sync + 'static,
@@ -260,11 +264,13 @@ impl<S: 'static> NodeBuilder<S> {
         self
     }
 
-    /// Runs on each instance when it is told to stop, as soon as it calls itself hanging: messages that
-    /// any node may serve go elsewhere from then on, and users who are bound here still come. The hook
-    /// may bind them to other nodes: see [`Clients::bound_users`] and [`Clients::bind_to`]. Given such
-    /// a hook, the instance stays until nobody is bound to it, at most [`NodeBuilder::drain_max`].
-    /// Otherwise as [`NodeBuilder::on_start`].
+    /// Runs once on each instance when it is told to stop, as soon as it calls itself hanging: messages
+    /// that any node may serve go elsewhere from then on, and users who are bound here still come. The
+    /// hook may bind them to other nodes or unbind them: see [`Clients::bound_users`] and
+    /// [`Clients::bind_to`]. The instance waits for the hook; whomever it leaves bound is served on as
+    /// without a hook, so a hook that wants an end at once unbinds everybody. A hook that takes longer
+    /// than [`NodeBuilder::drain_max`] is cut off, and named as work left. Otherwise as
+    /// [`NodeBuilder::on_start`].
     pub fn on_hang<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(State<S>, Clients) -> Fut + Send + Sync + 'static,

@@ -279,6 +279,6 @@ impl Hall {
 
     fn left_over(&self) -> Left {
         let sessions = u64::try_from(self.driver.len()).unwrap_or(u64::MAX);
-        Left { sessions, in_flight: self.in_flight.get(), handlers: 0 }
+        Left { sessions, in_flight: self.in_flight.get(), ..Left::default() }
     }
 }

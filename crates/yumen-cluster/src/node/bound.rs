@@ -13,7 +13,7 @@ use std::{cell::RefCell, collections::hash_map, rc::Rc, time::Duration};
 use tokio::sync::Notify;
 use yumen_core::{
     Status,
-    locator::{Attempt, Incarnation, LocatorError, Moved, Place},
+    locator::{Attempt, Incarnation, LocatorError, Moved, Place, Role},
     watch::Watch,
 };
 use yumen_proto::id::{Epoch, InstanceId, UserId};
@@ -258,15 +258,30 @@ impl Hub {
         }
     }
 
-    /// Resolves when no user is bound to this node.
-    pub(crate) async fn unbound(&self) {
-        loop {
-            let fewer = self.locations.bound.fewer.notified();
-            if self.locations.bound.len() == 0 {
-                return;
+    /// Resolves when no user who is bound to this node is connected to a gate, or it cannot be known for
+    /// as long as the locator does not answer. Gives whether there was anybody to wait for.
+    pub(crate) async fn users_gone(&self) -> bool {
+        let (bound, clock) = (&self.locations.bound, &self.env.clock);
+        let mut waited = false;
+        for part in bound.users().chunks(AT_ONCE) {
+            while self.is_anybody_there(part).await {
+                waited = true;
+                tokio::select! {
+                    biased;
+                    () = bound.fewer.notified() => {}
+                    () = clock.sleep(AGAIN) => {}
+                }
             }
-            fewer.await;
         }
+        waited
+    }
+
+    /// Whether one of them is still bound to this node and may be connected to a gate.
+    async fn is_anybody_there(&self, users: &[UserId]) -> bool {
+        let users: Vec<_> =
+            users.iter().copied().filter(|user| self.locations.bound.has(*user)).collect();
+        let away = async |user| matches!(self.locations.find(user, Role::Gate).await, Ok(None));
+        !together::failed(&users, AT_ONCE, away).await.is_empty()
     }
 }
 
@@ -275,7 +290,7 @@ impl Hub {
 mod tests {
     use super::*;
     use crate::node::{Router, testing::Bench};
-    use yumen_core::locator::{Locator, Role};
+    use yumen_core::locator::Locator;
 
     fn run(test: impl AsyncFnOnce(Bench<()>)) {
         Bench::run(
@@ -351,7 +366,6 @@ mod tests {
             assert!(bench.front.hub.unbind_node(UserId(9)).await.unwrap());
             bench.env.clock.sleep(AGAIN).await;
             assert_eq!((bound(&bench), bench.count("users_lost")), (vec![], 1));
-            bench.front.hub.unbound().await;
         });
     }
 

@@ -4,7 +4,7 @@
 //! own thread, beside a gate on one thread, and on the virtual network. It never starts a thread.
 
 use crate::{
-    instance::{InstanceError, Launch, Left, Progress, Stop, Ties, told_to_end},
+    instance::{InstanceError, Launch, Stop, Ties, told_to_end},
     link,
     node::{
         clients::Clients,
@@ -23,7 +23,6 @@ use crate::{
     shard,
 };
 use std::{
-    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -34,7 +33,7 @@ use std::{
 use yumen_core::{
     cluster::{Instance, Kind},
     locator::{Incarnation, Place as Seat},
-    watch::Watch,
+    watch::{Watch, WatchSender},
 };
 use yumen_mesh::{LinkId, Links, Neighbours, Receive};
 use yumen_net::env::{Clock, Env, LocalFuture};
@@ -58,11 +57,6 @@ pub struct Place {
     /// The instance's time.
     pub clock: Clock,
 }
-
-/// How often an instance that hangs writes down what it has left.
-const REPORT_INTERVAL: Duration = Duration::from_millis(100);
-/// A node that hangs waits for so long without a message before it goes, if its gates are elsewhere.
-const QUIET: Duration = Duration::from_millis(500);
 
 /// How other threads reach the instance.
 pub(crate) type Door = (NodeHandle, Inbox);
@@ -221,7 +215,7 @@ async fn serve<S: 'static>(
     instance.follow(&plan, ties.incarnation, stop.clone());
     env.spawn.local(inbox.serve(Rc::clone(&instance.hub)));
     let (this, follow, report) = (Rc::clone(&instance), stop.clone(), Arc::clone(&progress));
-    env.spawn.local(async move { this.report(follow, &report).await });
+    env.spawn.local(async move { this.report(follow, &report, apart).await });
     let result = tokio::select! {
         biased;
         () = env.spawn.crashed() => return Err(InstanceError::Crashed),
@@ -245,6 +239,8 @@ pub(crate) struct Front<S> {
     pub(crate) hub: Rc<Hub>,
     pub(crate) dispatch: Rc<Dispatch<S>>,
     state: Rc<S>,
+    /// Whether the hooks that are offered the bound users have ended.
+    pub(super) offered: WatchSender<bool>,
     /// Routes whose users are owned.
     pub(crate) sharded: BTreeSet<RouteId>,
 }
@@ -267,7 +263,9 @@ impl<S: 'static> Front<S> {
         let table = plan.router.bind(workers, &hub.env.spawn);
         let dispatch = Dispatch::new(&hub, table, Rc::clone(&state), plan.bounds);
         let sharded = plan.router.sharded().collect();
-        Ok(Self { hub, dispatch, state, sharded })
+        // Without hooks nobody waits for the task that runs them, whose turn is nobody's choice.
+        let offered = WatchSender::new(plan.on_hang.is_empty());
+        Ok(Self { hub, dispatch, state, offered, sharded })
     }
 
     #[cfg(test)]
@@ -316,6 +314,7 @@ impl<S: 'static> Front<S> {
             if stop.current() != Stop::No {
                 this.hooks(&plan.on_hang).await;
             }
+            this.offered.send(true);
         });
     }
 
@@ -339,72 +338,6 @@ impl<S: 'static> Front<S> {
                 self.hub.standing.set_weight(weight);
             }
         }
-    }
-
-    /// From the moment it hangs, writes down how many handlers are left.
-    async fn report(&self, mut stop: Watch<Stop>, progress: &Progress) {
-        while stop.current() == Stop::No && stop.changed().await {}
-        if stop.current() == Stop::No {
-            return; // nobody will ever tell it to stop
-        }
-        self.hub.standing.stop();
-        loop {
-            progress.set(self.left());
-            self.hub.env.clock.sleep(REPORT_INTERVAL).await;
-        }
-    }
-
-    fn left(&self) -> Left {
-        let handlers = u64::try_from(self.dispatch.waiting()).unwrap_or(u64::MAX);
-        Left { handlers, ..Left::default() }
-    }
-
-    /// Resolves when no message has come for a while: gates of other processes have heard that this node
-    /// hangs, and send elsewhere.
-    async fn quiet(&self) {
-        loop {
-            let before = self.hub.stats.messages.total();
-            self.hub.env.clock.sleep(QUIET).await;
-            if self.hub.stats.messages.total() == before {
-                return;
-            }
-        }
-    }
-
-    /// Runs the stop hooks and lets the handlers finish, as long as there is time.
-    async fn drain(
-        &self,
-        plan: &Plan<S>,
-        stop: &mut Watch<Stop>,
-        progress: &Progress,
-        apart: bool,
-    ) -> Result<(), InstanceError> {
-        self.hub.standing.stop();
-        let max = stop.current().drain_max(plan.drain_max);
-        let hooks_done = Cell::new(false);
-        let done = tokio::select! {
-            biased;
-            () = async {
-                self.hooks(&plan.on_stop).await;
-                hooks_done.set(true);
-                if !plan.on_hang.is_empty() {
-                    self.hub.unbound().await;
-                }
-                if apart {
-                    self.quiet().await;
-                }
-                self.dispatch.idle().await;
-            } => true,
-            () = self.hub.env.clock.sleep(max) => false,
-            () = async { while stop.current() != Stop::Now && stop.changed().await {} } => false,
-        };
-        self.on_batch_end();
-        let mut left = self.left();
-        if !hooks_done.get() {
-            left.handlers = left.handlers.saturating_add(1);
-        }
-        progress.set(left);
-        if done { Ok(()) } else { Err(InstanceError::Undrained(left)) }
     }
 
     /// A packet of a client, or of another node.

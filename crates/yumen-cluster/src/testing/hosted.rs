@@ -13,6 +13,7 @@ use crate::{
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 use yumen_core::{
+    cluster::State,
     locator::Incarnation,
     watch::{Watch, WatchSender},
 };
@@ -42,6 +43,7 @@ pub struct Hosted {
     /// What the service runtime does for it: not among its own tasks, which it waits for at its end.
     runner: Spawn,
     stop: WatchSender<Stop>,
+    record: Wanted,
     ended: Rc<RefCell<Option<Result<(), InstanceError>>>>,
 }
 
@@ -61,6 +63,7 @@ impl Hosted {
             env: env.clone(),
             runner: Spawn::default(),
             stop,
+            record: Wanted::default(),
             ended: Rc::default(),
         };
         let run = Run {
@@ -69,6 +72,7 @@ impl Hosted {
             neighbours,
             runner: hosted.runner.clone(),
             stop: hosted.stop.watch(),
+            record: hosted.record.clone(),
             lives,
         };
         let ended = Rc::clone(&hosted.ended);
@@ -97,8 +101,9 @@ impl Hosted {
         self.env.spawn.abort_all();
     }
 
-    /// Tells it to stop; [`Hosted::ended`] resolves when it has.
+    /// Tells the registry, and it, to stop; [`Hosted::ended`] resolves when it has.
     pub fn stop(&self, how: Stop) {
+        self.record.change(|record| record.state = State::Hang);
         self.stop.send(how);
     }
 
@@ -121,6 +126,7 @@ struct Run {
     neighbours: Rc<Neighbours>,
     runner: Spawn,
     stop: Watch<Stop>,
+    record: Wanted,
     lives: Arc<WatchSender<Incarnation>>,
 }
 
@@ -133,7 +139,7 @@ impl Run {
         let life = asked(async || locator.open(&id).await).await;
         self.lives.send(life);
         let (ready, served) = oneshot::channel();
-        let record = Wanted::default();
+        let record = self.record;
         let ties = Ties {
             id: id.clone(),
             cluster: self.cluster.clone(),

@@ -12,6 +12,7 @@
     reason = "tests may be short"
 )]
 
+mod leaving;
 mod seeds;
 mod stores;
 mod users;
