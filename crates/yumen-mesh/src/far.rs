@@ -13,6 +13,7 @@ pub(crate) mod directory;
 pub(crate) mod due;
 mod memory;
 pub(crate) mod pair;
+mod queue;
 mod service;
 pub(crate) mod stats;
 mod told;

@@ -30,7 +30,7 @@ use yumen_proto::{
     link::{Command, Frame, Kind, LinkError, Reply},
 };
 
-/// Most bytes on their way over one lane.
+/// Most bytes that wait for one lane; those that its peer has been sent and has not handled come on top.
 pub const LANE_MAX: usize = 4 * 1024 * 1024;
 /// Most calls of one instance that wait for an answer.
 const CALLS_MAX: usize = 65_536;

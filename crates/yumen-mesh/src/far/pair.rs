@@ -3,17 +3,18 @@
 //! Frames are queued whole, one queue for each lane, and handed to the connection when a batch ends
 //! and as far as the peer has room. It decides nothing about dials; `far` and `accept` do.
 
-use super::{Far, stats::Reason};
+use super::{
+    Far,
+    queue::{Queue, SIZE_LEN},
+    stats::Reason,
+};
 use crate::{
     links::{LANE_MAX, LinkId, Unsent},
     near::is_control,
 };
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
-    mem,
     rc::Rc,
-    task::{Poll, Waker},
     time::Instant,
 };
 use tokio::sync::Notify;
@@ -21,11 +22,6 @@ use yumen_proto::{
     id::{ConnId, InstanceId},
     link::{Frame, Lane, LinkError},
 };
-
-/// Largest buffer kept while it is empty, in bytes; a burst may have needed more.
-const SPARE_MAX: usize = 256 * 1024;
-/// Length of the field in front of a frame that says how long it is.
-const SIZE_LEN: usize = 4;
 
 /// How far a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +56,7 @@ pub(super) struct End {
     pub(super) conn: Cell<Option<ConnId>>,
     /// Both sides keep this connection.
     pub(super) welcome: Cell<bool>,
-    queue: RefCell<Vec<u8>>,
+    queue: RefCell<Queue>,
 }
 
 /// A link to one of ours.
@@ -80,8 +76,6 @@ pub(crate) struct Pair {
     frame_max: Cell<usize>,
     pub(super) data: End,
     pub(super) control: End,
-    /// What the data lane may carry before the peer gives room back, as of the last look.
-    room: Cell<i64>,
     pub(super) opened: Cell<Option<Instant>>,
     /// Since when one of its connections has ended, or the peer is leaving.
     pub(super) ending: Cell<Option<Instant>>,
@@ -89,7 +83,8 @@ pub(crate) struct Pair {
     pub(super) used: Cell<Instant>,
     /// Connections of the peer's next dial, which have to wait until the old ones have ended.
     pub(super) late: RefCell<Vec<ConnId>>,
-    waiters: RefCell<Vec<Waker>>,
+    /// There is room again, or nothing to wait for.
+    emptied: Notify,
     verdict: Cell<Option<Verdict>>,
     /// An attempt has failed already.
     repeated: Cell<bool>,
@@ -114,12 +109,11 @@ impl Pair {
             frame_max: Cell::new(frame_max),
             data: End::default(),
             control: End::default(),
-            room: Cell::new(0),
             opened: Cell::new(None),
             ending: Cell::new(None),
             used: Cell::new(now),
             late: RefCell::default(),
-            waiters: RefCell::default(),
+            emptied: Notify::new(),
             verdict: Cell::new(None),
             repeated: Cell::new(false),
             quiet: Cell::new(false),
@@ -191,7 +185,6 @@ impl Pair {
     /// Both lanes are there.
     pub(super) fn open(&self, frame_max: usize, now: Instant) {
         self.frame_max.set(frame_max);
-        self.room.set(0);
         self.opened.set(Some(now));
         self.ending.set(None);
         self.quiet.set(false);
@@ -259,36 +252,21 @@ impl Pair {
         let control = is_control(&frame);
         let end = if control { &self.control } else { &self.data };
         let mut queue = end.queue.borrow_mut();
-        if self.is_full(control, queue.len(), len) {
+        if self.is_full(control, queue.len()) {
             return Err(Unsent::Full);
         }
-        frame.encode(&mut queue)?;
+        frame.encode(queue.end())?;
         self.far.stats.frame();
         Ok(())
     }
 
-    /// Whether a lane with so many bytes in its queue can take no more. Never when nothing is queued
-    /// and there is any room at all, so that a large frame does not wait for ever.
-    fn is_full(&self, control: bool, queued: usize, len: usize) -> bool {
-        let over = |before: usize| before > 0 && before.saturating_add(len) > LANE_MAX;
-        if self.stage() != Stage::Open {
-            return over(queued);
-        }
-        if control {
-            let conn = self.control.conn.get();
-            let backlog = conn.and_then(|conn| self.far.driver.backlog(conn)).unwrap_or(0);
-            return over(queued.saturating_add(backlog));
-        }
-        let wide = i64::try_from(queued).unwrap_or(i64::MAX);
-        self.room.get() <= wide && self.look_for_room() <= wide
-    }
-
-    /// What the data lane may carry now.
-    fn look_for_room(&self) -> i64 {
-        let conn = self.data.conn.get();
-        let room = conn.and_then(|conn| self.far.driver.with(conn, |machine, _, _| machine.room()));
-        self.room.set(room.flatten().unwrap_or(i64::MAX));
-        self.room.get()
+    /// Whether a lane with so many bytes in its queue can take no more: one frame beyond the bound at
+    /// most. What the peer has no room for yet is queued too: one thing that waits in a queue costs less
+    /// than one handler, or one session, that waits by itself.
+    fn is_full(&self, control: bool, queued: usize) -> bool {
+        let conn = self.control.conn.get().filter(|_| control);
+        let backlog = conn.and_then(|conn| self.far.driver.backlog(conn)).unwrap_or(0);
+        queued.saturating_add(backlog) >= LANE_MAX
     }
 
     /// What was queued is on its way: it is written at the driver's next turn, with what others queue
@@ -308,13 +286,10 @@ impl Pair {
         }
         Self::pump_lane(&self.far, &self.control);
         if Self::pump_lane(&self.far, &self.data) {
-            self.look_for_room();
             self.used.set(self.far.driver.now().mono);
-        }
-        // Of several that were woken the first has queued again, and the others found the queue taken:
-        // credits that did not run out since tell nobody.
-        if !self.waiters.borrow().is_empty() && self.has_room() {
-            self.wake();
+            if self.has_room() {
+                self.wake();
+            }
         }
     }
 
@@ -326,22 +301,18 @@ impl Pair {
             return false;
         }
         let part = far.driver.with(conn, |machine, _, _| {
-            let part = within(&queue, machine.room());
-            machine.spend(part);
+            let part = queue.within(machine.room());
+            machine.spend(part.len());
             part
         });
-        let Some(bytes) = part.and_then(|part| queue.get(..part)) else { return false };
-        let len = bytes.len();
-        if len == 0 || !far.driver.append(conn, bytes) {
-            return false; // it is closing, and the queue is reported as unsent
+        let part = part.unwrap_or_default();
+        if part.is_empty() || !far.driver.append(conn, part) {
+            return false; // without room, or it is closing, and the queue is reported as unsent
         }
-        if len < queue.len() {
-            queue.drain(..len);
+        let len = part.len();
+        queue.advance(len);
+        if !queue.is_empty() {
             far.stats.waits_for_credit();
-        } else if queue.capacity() > SPARE_MAX {
-            *queue = Vec::new();
-        } else {
-            queue.clear();
         }
         true
     }
@@ -350,20 +321,12 @@ impl Pair {
     pub(super) fn room_again(&self) {
         self.pump();
         self.far.driver.flush();
-        if self.has_room() {
-            self.wake();
-        }
     }
 
+    /// Half of the bound, so that a crowd that waits is not woken for each frame.
     fn has_room(&self) -> bool {
-        if self.stage() == Stage::Over || self.ending.get().is_some() {
-            return true; // there is nothing to wait for
-        }
-        let queued = self.data.queue.borrow().len();
-        if self.stage() == Stage::Open {
-            return queued == 0 && self.look_for_room() > 0;
-        }
-        queued <= LANE_MAX / 2
+        let over = self.stage() == Stage::Over || self.ending.get().is_some();
+        over || self.data.queue.borrow().len() <= LANE_MAX / 2
     }
 
     /// Resolves when there is room again, or the peer is gone.
@@ -372,21 +335,17 @@ impl Pair {
         if self.has_room() {
             return tokio::task::yield_now().await; // its control lane was full
         }
-        poll_fn(|cx| {
+        loop {
+            let emptied = self.emptied.notified();
             if self.has_room() {
-                return Poll::Ready(());
+                return;
             }
-            let mut waiters = self.waiters.borrow_mut();
-            if !waiters.iter().any(|known| known.will_wake(cx.waker())) {
-                waiters.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+            emptied.await;
+        }
     }
 
     pub(super) fn wake(&self) {
-        self.waiters.take().into_iter().for_each(Waker::wake);
+        self.emptied.notify_waiters();
     }
 
     /// Bytes that wait here, and those that the peer has not given back.
@@ -414,66 +373,15 @@ impl Pair {
         self.far.cut(self);
         self.changed.notify_one();
         self.wake();
-        [&self.control, &self.data].map(|end| mem::take(&mut *end.queue.borrow_mut()))
+        [&self.control, &self.data].map(|end| end.queue.take().into_unsent())
     }
 
     /// Takes out what is too large for the peer, which this side learnt when the link was opened.
     pub(super) fn take_oversized(&self) -> Vec<u8> {
         let (max, mut out) = (self.frame_max.get(), Vec::new());
         for end in [&self.control, &self.data] {
-            let mut queue = end.queue.borrow_mut();
-            let mut at = 0;
-            while let Some(len) = queue.get(at..).and_then(frame_len) {
-                let next = at.saturating_add(len).min(queue.len());
-                if len.saturating_sub(SIZE_LEN) > max {
-                    out.extend(queue.drain(at..next));
-                } else {
-                    at = next;
-                }
-            }
+            end.queue.borrow_mut().take_oversized(max, &mut out);
         }
         out
-    }
-}
-
-/// Length of the first frame, with its size field.
-fn frame_len(bytes: &[u8]) -> Option<usize> {
-    let prefix = bytes.first_chunk::<SIZE_LEN>()?;
-    usize::try_from(u32::from_be_bytes(*prefix)).ok()?.checked_add(SIZE_LEN)
-}
-
-/// How much of a queue may be sent: whole frames as long as there is room, so one too many at most.
-fn within(queue: &[u8], room: Option<i64>) -> usize {
-    let Some(room) = room else { return queue.len() };
-    let room = usize::try_from(room).unwrap_or(0);
-    if queue.len() <= room {
-        return queue.len();
-    }
-    let mut at = 0_usize;
-    while at < room {
-        let Some(len) = queue.get(at..).and_then(frame_len) else { break };
-        at = at.saturating_add(len);
-    }
-    at.min(queue.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whole_frames_are_taken_while_there_is_room() {
-        let frames = [10_u32, 3, 20].map(|size| {
-            let mut frame = size.to_be_bytes().to_vec();
-            frame.resize(4 + size as usize, 7);
-            frame
-        });
-        let queue = frames.concat();
-        for (room, expected) in
-            [(-5, 0), (0, 0), (1, 14), (14, 14), (15, 21), (21, 21), (22, 45), (45, 45), (100, 45)]
-        {
-            assert_eq!(within(&queue, Some(room)), expected, "{room}");
-        }
-        assert_eq!(within(&queue, None), 45);
     }
 }
