@@ -3,36 +3,62 @@
 use crate::recording::{Recorded, frames, read, says_the_same};
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
+use tungstenite::{Message, WebSocket};
+use yumen_due_peer::Net;
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The first two clients are there from the start.
 const EARLY: [u64; 2] = [1, 2];
 
+/// How packets travel: behind each other, or each in a message of its own.
+enum Wire {
+    Tcp(TcpStream),
+    Ws(WebSocket<TcpStream>),
+}
+
 struct Client {
-    socket: TcpStream,
+    wire: Wire,
     name: u64,
 }
 
 impl Client {
-    fn connect(addr: SocketAddr, name: u64) -> Self {
+    fn connect(addr: SocketAddr, net: Net, name: u64) -> Self {
         let socket = TcpStream::connect(addr).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { socket, name }
+        let wire = match net {
+            Net::Tcp => Wire::Tcp(socket),
+            Net::Ws => Wire::Ws(tungstenite::client(format!("ws://{addr}/"), socket).unwrap().0),
+        };
+        Self { wire, name }
+    }
+
+    fn send(&mut self, packet: &[u8]) {
+        match &mut self.wire {
+            Wire::Tcp(socket) => socket.write_all(packet).unwrap(),
+            Wire::Ws(socket) => socket.send(Message::binary(packet.to_vec())).unwrap(),
+        }
     }
 
     fn packet(&mut self) -> Vec<u8> {
+        let socket = match &mut self.wire {
+            Wire::Tcp(socket) => socket,
+            Wire::Ws(socket) => match socket.read() {
+                Ok(Message::Binary(packet)) => return packet.to_vec(),
+                other => panic!("client {}: {other:?}", self.name),
+            },
+        };
         let mut packet = vec![0; 4];
-        let read = self.socket.read_exact(&mut packet);
+        let read = socket.read_exact(&mut packet);
         read.unwrap_or_else(|error| panic!("client {}: {error}", self.name));
         let size = u32::from_be_bytes(packet[..4].try_into().unwrap());
         packet.resize(4 + usize::try_from(size).unwrap(), 0);
-        self.socket.read_exact(&mut packet[4..]).unwrap();
+        socket.read_exact(&mut packet[4..]).unwrap();
         packet
     }
 
@@ -52,23 +78,32 @@ impl Client {
     }
 
     /// The other side closes.
-    fn end(mut self) {
-        let read = self.socket.read(&mut [0; 64]);
-        assert!(matches!(read, Ok(0) | Err(_)), "client {}: {read:?}", self.name);
+    fn end(self) {
+        match self.wire {
+            Wire::Tcp(mut socket) => {
+                let read = socket.read(&mut [0; 64]);
+                assert!(matches!(read, Ok(0) | Err(_)), "client {}: {read:?}", self.name);
+            }
+            Wire::Ws(mut socket) => {
+                let read = socket.read();
+                let ended = matches!(read, Ok(Message::Close(_)) | Err(_));
+                assert!(ended, "client {}: {read:?}", self.name);
+            }
+        }
     }
 }
 
 /// Plays the three recorded clients against the gate at `addr`: sends what they sent, in their order, and
 /// compares what comes with what they got.
-pub(crate) fn play(addr: SocketAddr) {
+pub(crate) fn play(addr: SocketAddr, net: Net) {
     let mut clients: BTreeMap<u64, Client> =
-        EARLY.iter().map(|name| (*name, Client::connect(addr, *name))).collect();
+        EARLY.iter().map(|name| (*name, Client::connect(addr, net, *name))).collect();
     let mut answers = 0;
     for frame in frames("client dials gate-1") {
         let name = frame.connection;
-        let client = clients.entry(name).or_insert_with(|| Client::connect(addr, name));
+        let client = clients.entry(name).or_insert_with(|| Client::connect(addr, net, name));
         if frame.from_dialler {
-            client.socket.write_all(&frame.bytes).unwrap();
+            client.send(&frame.bytes);
         } else {
             client.expect(&frame);
             answers += 1;

@@ -21,7 +21,7 @@ fn recorded_clients_get_from_ours_what_they_got_from_due() {
             let _stopped_or_failed = stopped.await;
         }))
     });
-    clients::play(addr);
+    clients::play(addr, Net::Tcp);
     stop.send(()).unwrap();
     server.join().unwrap().unwrap();
 }

@@ -75,6 +75,9 @@ codec = 'json'
 [network.tcp.server]
 addr = '127.0.0.1:0'
 heartbeatInterval = 0
+[network.ws.server]
+addr = '127.0.0.1:0'
+heartbeatInterval = 0
 ";
 
 /// What a client understands of a packet: route, sequence number, body. `None` for a heartbeat.

@@ -11,6 +11,7 @@ use child::{Backends, Process};
 use events::Subscriber;
 use serde_json::Value;
 use yumen::registry::{Instance, Kind, Registry};
+use yumen_due_peer::Net;
 use yumen_plugins::etcd::EtcdRegistry;
 
 /// The records of one kind, once there are any.
@@ -40,14 +41,14 @@ fn recorded_clients_and_stores_see_of_two_processes_what_they_saw_of_due() {
     let backends = Backends::start();
     let mut events = Subscriber::open(&backends);
     let node = Process::node(&backends);
-    let gate = Process::gate(&backends);
+    let gate = Process::gate(&backends, Net::Tcp);
     let recorded = recording::records();
     for (kind, at) in [(Kind::Node, 0), (Kind::Gate, 1)] {
         let ours = records(&backends, kind);
         assert_eq!(ours.len(), 1);
         assert_eq!(compared(ours[0].clone()), compared(recorded[at].clone()));
     }
-    clients::play(gate.clients());
+    clients::play(gate.clients(), Net::Tcp);
     node.said("EVENT disconnect 1002");
     let theirs = recording::published();
     let ours = events.take(theirs.len());
@@ -62,4 +63,13 @@ fn recorded_clients_and_stores_see_of_two_processes_what_they_saw_of_due() {
     }
     drop((gate, node));
     assert!(events.take(1).is_empty(), "more than was recorded");
+}
+
+#[test]
+fn over_web_sockets_the_recorded_clients_see_the_same() {
+    let backends = Backends::start();
+    let node = Process::node(&backends);
+    let gate = Process::gate(&backends, Net::Ws);
+    clients::play(gate.clients(), Net::Ws);
+    node.said("EVENT disconnect 1002");
 }

@@ -9,6 +9,7 @@ use std::{
     sync::mpsc::{self, Receiver},
     time::{Duration, Instant},
 };
+use yumen_due_peer::Net;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,19 +105,24 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn gate(backends: &Backends) -> Self {
-        Self::start("gate", &backends.settings("gate"))
+    pub(super) fn gate(backends: &Backends, net: Net) -> Self {
+        let net = match net {
+            Net::Tcp => "tcp",
+            Net::Ws => "ws",
+        };
+        Self::start(&["gate", "--net", net], &backends.settings("gate"))
     }
 
     pub(super) fn node(backends: &Backends) -> Self {
-        let node = Self::start("node", &backends.settings("node"));
+        let node = Self::start(&["node"], &backends.settings("node"));
         node.said("node node-1 started");
         node
     }
 
-    fn start(role: &str, etc: &Path) -> Self {
+    fn start(role: &[&str], etc: &Path) -> Self {
         let mut child = Command::new(program())
-            .args([role, "--etc", etc.to_str().unwrap()])
+            .args(role)
+            .args(["--etc", etc.to_str().unwrap()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())

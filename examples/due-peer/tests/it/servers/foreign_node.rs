@@ -64,7 +64,7 @@ fn the_recorded_due_node_gets_from_our_gate_what_it_got_from_dues() {
     let client = Client::dial(listens, &recording::handshake("node-1"));
     let recorded_answers = answers();
     let players = addr.unwrap();
-    let players = std::thread::spawn(move || clients::play(players));
+    let players = std::thread::spawn(move || clients::play(players, Net::Tcp));
     let (mut heard, mut lines) = (Vec::new(), BTreeMap::<i64, usize>::new());
     let (mut told, mut asked) = (0, 0);
     for (hears, recorded) in steps() {
