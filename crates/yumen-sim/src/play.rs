@@ -36,6 +36,9 @@ const EMPTY_MAX: Duration = Duration::from_secs(40);
 
 /// Calls are answered or given up by then.
 const CALLS_MAX: Duration = Duration::from_secs(6);
+/// How many looks something has to be there for until it counts as stuck, and the pause between two.
+const LOOKS: u32 = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often queues are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The largest message of a run, in bytes.
@@ -242,14 +245,23 @@ impl Run {
     async fn nothing_held(&mut self) {
         sleep(CALLS_MAX).await;
         for host in self.gates.iter().chain(&self.nodes) {
-            let held = self.sim.held(host).await;
-            if held.is_empty() {
-                self.wrong.push(format!("{host} does not answer"));
+            let mut left = None;
+            for _ in 0..LOOKS {
+                let held = self.sim.held(host).await;
+                if held.is_empty() {
+                    left = Some(format!("{host} does not answer"));
+                    break;
+                }
+                let held: Vec<_> = held.into_iter().filter(|held| held.all > 0).collect();
+                if held.is_empty() {
+                    left = None;
+                    break;
+                }
+                left = Some(format!("{host} still holds {held:?}"));
+                // A sign of life may have been on its way just then; what is stuck stays.
+                sleep(LOOK_AGAIN).await;
             }
-            let left: Vec<_> = held.into_iter().filter(|held| held.all > 0).collect();
-            if !left.is_empty() {
-                self.wrong.push(format!("{host} still holds {left:?}"));
-            }
+            self.wrong.extend(left);
         }
     }
 
