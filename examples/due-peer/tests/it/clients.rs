@@ -18,7 +18,7 @@ const EARLY: [u64; 2] = [1, 2];
 /// How packets travel: behind each other, or each in a message of its own.
 enum Wire {
     Tcp(TcpStream),
-    Ws(WebSocket<TcpStream>),
+    Ws(Box<WebSocket<TcpStream>>),
 }
 
 struct Client {
@@ -33,7 +33,11 @@ impl Client {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let wire = match net {
             Net::Tcp => Wire::Tcp(socket),
-            Net::Ws => Wire::Ws(tungstenite::client(format!("ws://{addr}/"), socket).unwrap().0),
+            Net::Ws => {
+                let (socket, _answer) =
+                    tungstenite::client(format!("ws://{addr}/"), socket).unwrap();
+                Wire::Ws(Box::new(socket))
+            }
         };
         Self { wire, name }
     }
