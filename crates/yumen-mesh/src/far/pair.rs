@@ -264,8 +264,7 @@ impl Pair {
     /// most. What the peer has no room for yet is queued too: one thing that waits in a queue costs less
     /// than one handler, or one session, that waits by itself.
     fn is_full(&self, control: bool, queued: usize) -> bool {
-        let conn = self.control.conn.get().filter(|_| control);
-        let backlog = conn.and_then(|conn| self.far.driver.backlog(conn)).unwrap_or(0);
+        let backlog = if control { self.backlog(&self.control) } else { 0 };
         queued.saturating_add(backlog) >= LANE_MAX
     }
 
@@ -348,13 +347,23 @@ impl Pair {
         self.emptied.notify_waiters();
     }
 
-    /// Bytes that wait here, and those that the peer has not given back.
+    /// Bytes that wait here, and those that no socket has taken yet.
     pub(crate) fn queued(&self) -> usize {
-        let waiting = self.data.queue.borrow().len();
-        let waiting = waiting.saturating_add(self.control.queue.borrow().len());
-        let unsent = |end: &End| end.conn.get().and_then(|conn| self.far.driver.backlog(conn));
-        let backlog = unsent(&self.data).unwrap_or(0);
-        waiting.saturating_add(backlog).saturating_add(unsent(&self.control).unwrap_or(0))
+        let backlog = self.backlog(&self.data);
+        self.data.queue.borrow().len().saturating_add(backlog).saturating_add(self.control_queued())
+    }
+
+    /// Bytes of the fuller lane, as its bound counts them.
+    pub(crate) fn fullest(&self) -> usize {
+        self.data.queue.borrow().len().max(self.control_queued())
+    }
+
+    fn control_queued(&self) -> usize {
+        self.control.queue.borrow().len().saturating_add(self.backlog(&self.control))
+    }
+
+    fn backlog(&self, end: &End) -> usize {
+        end.conn.get().and_then(|conn| self.far.driver.backlog(conn)).unwrap_or(0)
     }
 
     /// Sends what is queued as far as possible, and takes leave.

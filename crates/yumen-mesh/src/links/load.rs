@@ -16,7 +16,8 @@ pub struct Load {
     pub calls: usize,
     /// Bytes sent and not yet handled, over all lanes; to other processes, not yet written.
     pub queued: usize,
-    /// The same of the lane that has most.
+    /// Of the lane that is nearest to its bound. To one of ours in another process, data that was handed
+    /// to the connection does not count: credits bound it.
     pub queued_most: usize,
     /// Answers that came when nobody waited for them any more, since the start.
     pub late: u64,
@@ -44,20 +45,20 @@ impl Links {
             ..Load::default()
         };
         for peer in peers.values() {
-            let queued = match peer.carrier.as_ref() {
-                Carrier::Here(lane) => lane.queued(),
-                Carrier::Near(lane) => lane.queued(),
+            let (queued, most) = match peer.carrier.as_ref() {
+                Carrier::Here(lane) => (lane.queued(), lane.queued()),
+                Carrier::Near(lane) => (lane.queued(), lane.queued()),
                 Carrier::Far(pair) => {
                     load.far = load.far.saturating_add(1);
-                    pair.queued()
+                    (pair.queued(), pair.fullest())
                 }
                 Carrier::Due(due) => {
                     load.far = load.far.saturating_add(1);
-                    due.queued()
+                    (due.queued(), due.queued())
                 }
             };
             load.queued = load.queued.saturating_add(queued);
-            load.queued_most = load.queued_most.max(queued);
+            load.queued_most = load.queued_most.max(most);
         }
         load
     }

@@ -297,6 +297,11 @@ fn a_lane_whose_peer_gives_no_room_back_is_full_and_bounded() {
         }
         // What the peer takes, and as much again that waits here.
         assert!((2 * LANE_MAX - 140_000..=2 * LANE_MAX + 70_000).contains(&bytes), "{bytes}");
+        let most = a.links.load().queued_most;
+        assert!(
+            (LANE_MAX..=LANE_MAX + 70_000).contains(&most),
+            "what is shown is what is full: {most}"
+        );
         // Control is not held up by it.
         a.links.send(to_b, Frame::Request { seq: 0, command: is_online(1) }).unwrap();
         env.spawn.thaw();
