@@ -74,7 +74,7 @@ pub(crate) fn a_second_process_of_one_id_is_refused_with_the_first_ones_address(
     second.signal(Signal::TERM);
     let ended = second.end();
     ended.code(0);
-    ended.at("it is replaced");
+    ended.at("that counts for nothing");
 }
 
 pub(crate) fn w20_a_start_without_the_registry_serves_and_joins_when_it_is_back() {
