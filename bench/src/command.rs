@@ -13,6 +13,7 @@ mod fanout;
 mod hostile;
 mod idle;
 mod job;
+mod keep;
 mod kick;
 mod neighbours;
 mod serve;
@@ -21,7 +22,6 @@ mod storm;
 
 pub use codec::{Allocated, CountMemory};
 
-use crate::clock::today;
 use crate::generator::Target;
 use crate::relay;
 use clap::{Args, Subcommand, ValueEnum};
@@ -29,7 +29,6 @@ use serde::Serialize;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::ExitCode;
 use yumen::proto::{ByteOrder, Layout, RouteId, Width};
 
@@ -310,17 +309,6 @@ fn relay_node(listen: SocketAddr) -> io::Result<ExitCode> {
 /// One line on standard error. A reader that went away is no reason to stop measuring.
 fn note(text: &str) {
     writeln!(io::stderr(), "{text}").unwrap_or_default();
-}
-
-/// Keeps `report` as NAME-DATE.json in `directory`, and says so.
-fn keep(directory: &Path, name: &str, report: &impl Serialize) -> io::Result<()> {
-    std::fs::create_dir_all(directory)?;
-    let path = directory.join(format!("{name}-{}.json", today()));
-    let mut text = serde_json::to_string_pretty(report)?;
-    text.push('\n');
-    std::fs::write(&path, text)?;
-    note(&format!("kept in {}", path.display()));
-    Ok(())
 }
 
 /// The result: as JSON in one line, or as text.

@@ -8,7 +8,8 @@ mod rows;
 mod summary;
 
 use super::job::Job;
-use super::{LayoutArgs, keep, note, result};
+use super::keep::KeepArgs;
+use super::{LayoutArgs, note};
 use crate::clock::today;
 use crate::generator::{BodyCodec, Expect, Request};
 use crate::machine::Machine;
@@ -16,7 +17,6 @@ use crate::report::{LoadReport, Shape};
 use clap::Args;
 use rows::{Contender, PROCESSES, Row, TOGETHER};
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use summary::{Comparison, RowReport};
 
@@ -48,12 +48,8 @@ pub struct CompareArgs {
     /// Exit with 1 if a target is missed, and not only if requests went wrong.
     #[arg(long)]
     check: bool,
-    /// Keep the result as compare-DATE.json or compare-processes-DATE.json in this directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
-    /// Print the result as one JSON object, the last line of standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    keep: KeepArgs,
 }
 
 pub(super) fn run(args: &CompareArgs) -> io::Result<ExitCode> {
@@ -71,10 +67,8 @@ pub(super) fn run(args: &CompareArgs) -> io::Result<ExitCode> {
         let messages = if args.quick { messages / 10 } else { messages };
         comparison.rows.push(compare(args.size, &Row { messages, ..row }, rounds)?);
     }
-    if let Some(directory) = &args.save {
-        keep(directory, if args.processes { "compare-processes" } else { "compare" }, &comparison)?;
-    }
-    result(args.json, &comparison, &comparison.to_string())?;
+    let name = if args.processes { "compare-processes" } else { "compare" };
+    args.keep.finish(name, &comparison)?;
     let failed = comparison.errors() > 0 || (args.check && comparison.missed() > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -93,6 +87,7 @@ fn chosen(args: &CompareArgs) -> io::Result<Vec<Row>> {
 
 /// Measures one row: each contender, and again each, and so on.
 fn compare(letters: usize, row: &Row, rounds: u32) -> io::Result<RowReport> {
+    let rounds = rounds.saturating_mul(row.times);
     let mut runs = vec![Vec::new(); row.contenders.len()];
     for round in 1..=rounds {
         for (contender, runs) in row.contenders.iter().zip(&mut runs) {

@@ -7,10 +7,11 @@ pub(super) mod raw;
 mod receivers;
 
 use super::crowd::{Fleet, layout};
+use super::keep::KeepArgs;
 use super::neighbours::{Check, Unit};
+use super::note;
 use super::serve::crowd::{Crossed, Order, Ordered, TOLD};
 use super::side::spawn;
-use super::{keep, note, result};
 use crate::clock::{shared_ns, thread_cpu, today};
 use crate::machine::Machine;
 use crate::number::{count, float, micros_each, ratio};
@@ -23,7 +24,6 @@ use receivers::Receivers;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -52,12 +52,8 @@ pub struct FanoutArgs {
     /// Exit with 1 if a target is missed, and not only if a message did not arrive.
     #[arg(long)]
     check: bool,
-    /// Keep the result as fanout-DATE.json in this directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
-    /// Print the result as one JSON object, the last line of standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    keep: KeepArgs,
 }
 
 /// Longest wait for the last receiver of a message.
@@ -219,10 +215,7 @@ pub(super) fn run(args: &FanoutArgs) -> io::Result<ExitCode> {
         room,
         checks,
     };
-    if let Some(directory) = &args.save {
-        keep(directory, "fanout", &report)?;
-    }
-    result(args.json, &report, &report.to_string())?;
+    args.keep.finish("fanout", &report)?;
     let failed = lacking > 0 || (args.check && !report.checks.iter().all(Check::met));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -4,9 +4,10 @@
 //! call until the client's socket has seen the end. First with nothing else to do, then while other
 //! clients keep both processes busy: what is wanted is a lane for control that no load can fill.
 use super::crowd::{Fleet, enter};
+use super::keep::KeepArgs;
 use super::neighbours::{Check, Unit};
 use super::serve::crowd::Order;
-use super::{LayoutArgs, keep, note, result};
+use super::{LayoutArgs, note};
 use crate::clock::{shared_ns, today};
 use crate::generator::{BodyCodec, Expect, Generator, Load, Measured, Request, Target};
 use crate::machine::Machine;
@@ -19,7 +20,6 @@ use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -43,12 +43,8 @@ pub struct KickArgs {
     /// Exit with 1 if the target is missed, and not only if something went wrong.
     #[arg(long)]
     check: bool,
-    /// Keep the result as kick-DATE.json in this directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
-    /// Print the result as one JSON object, the last line of standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    keep: KeepArgs,
 }
 
 /// Longest wait for the end of a connection.
@@ -136,10 +132,7 @@ pub(super) fn run(args: &KickArgs) -> io::Result<ExitCode> {
     drop(load);
     fleet.stop()?;
     let report = judge(args, (date, machine), (calm, loaded), &stretches);
-    if let Some(directory) = &args.save {
-        keep(directory, "kick", &report)?;
-    }
-    result(args.json, &report, &report.to_string())?;
+    args.keep.finish("kick", &report)?;
     let failed = report.errors > 0 || (args.check && !report.checks.iter().all(Check::met));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

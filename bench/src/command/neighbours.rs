@@ -7,9 +7,10 @@ mod broadcast;
 mod hot;
 mod stalled;
 
+use super::LayoutArgs;
+use super::keep::KeepArgs;
 use super::serve::Transport;
 use super::side::{Running, Side};
-use super::{LayoutArgs, keep, result};
 use crate::clock::today;
 use crate::generator::{BodyCodec, Expect, Generator, Load, Measured, Request};
 use crate::machine::Machine;
@@ -21,7 +22,6 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,12 +37,8 @@ pub struct NeighboursArgs {
     /// One short round with fewer clients, to see that it works. Misses no target.
     #[arg(long, conflicts_with_all = ["rounds", "save"])]
     quick: bool,
-    /// Keep the result as neighbours-DATE.json in this directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
-    /// Print the result as one JSON object, the last line of standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    keep: KeepArgs,
 }
 
 /// A neighbour.
@@ -214,10 +210,7 @@ pub(super) fn run(args: &NeighboursArgs) -> io::Result<ExitCode> {
     if wanted(Scenario::Broadcast) {
         report.scenarios.push(broadcast::run(args.quick, rounds)?);
     }
-    if let Some(directory) = &args.save {
-        keep(directory, "neighbours", &report)?;
-    }
-    result(args.json, &report, &report.to_string())?;
+    args.keep.finish("neighbours", &report)?;
     let met = report.scenarios.iter().flat_map(|scenario| &scenario.checks).all(Check::met);
     Ok(if met || args.quick { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,9 +7,10 @@
 mod client;
 
 use super::crowd::Fleet;
+use super::keep::KeepArgs;
 use super::neighbours::{Check, Unit};
+use super::note;
 use super::serve::crowd::Doors;
-use super::{keep, note, result};
 use crate::clock::{thread_cpu, today};
 use crate::machine::Machine;
 use crate::number::{count, float, micros_each, ratio};
@@ -21,7 +22,6 @@ use client::Storm;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,12 +34,8 @@ pub struct StormArgs {
     /// How often they come; medians count.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Keep the result as storm-DATE.json in this directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
-    /// Print the result as one JSON object, the last line of standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    keep: KeepArgs,
 }
 
 /// Longest wait for the last reply.
@@ -136,10 +132,7 @@ pub(super) fn run(args: &StormArgs) -> io::Result<ExitCode> {
         rounds,
         checks,
     };
-    if let Some(directory) = &args.save {
-        keep(directory, "storm", &report)?;
-    }
-    result(args.json, &report, &report.to_string())?;
+    args.keep.finish("storm", &report)?;
     let met = report.checks.iter().all(Check::met);
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

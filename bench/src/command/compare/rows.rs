@@ -46,6 +46,8 @@ pub(super) struct Row {
     pub(super) pace: Pace,
     /// Messages of each run.
     pub(super) messages: u64,
+    /// So many times as often as the other rows: tails of an open loop differ more from run to run.
+    pub(super) times: u32,
     pub(super) contenders: &'static [Contender],
     pub(super) claims: &'static [Claim],
 }
@@ -128,6 +130,7 @@ pub(super) const TOGETHER: [Row; 4] = [
         connections: 50,
         pace: Pace::Depth(64),
         messages: 1_000_000,
+        times: 1,
         contenders: &[RELAY, ALONE],
         claims: &[at_most(ALONE, RELAY, Figure::Cpu, 2.5), known(ALONE, RELAY, Figure::Rate)],
     },
@@ -135,6 +138,7 @@ pub(super) const TOGETHER: [Row; 4] = [
         connections: 1000,
         pace: Pace::Depth(8),
         messages: 600_000,
+        times: 1,
         contenders: &[RELAY, ALONE],
         claims: &[known(ALONE, RELAY, Figure::Cpu), known(ALONE, RELAY, Figure::Rate)],
     },
@@ -142,6 +146,7 @@ pub(super) const TOGETHER: [Row; 4] = [
         connections: 50,
         pace: Pace::Depth(1),
         messages: 250_000,
+        times: 1,
         contenders: &[RELAY, ALONE],
         claims: &[at_most(ALONE, RELAY, Figure::Cpu, 1.8), known(ALONE, RELAY, Figure::Rate)],
     },
@@ -149,6 +154,7 @@ pub(super) const TOGETHER: [Row; 4] = [
         connections: 1000,
         pace: Pace::Depth(1),
         messages: 250_000,
+        times: 1,
         contenders: &[RELAY, ALONE],
         claims: &[at_most(ALONE, RELAY, Figure::Cpu, 1.8), known(ALONE, RELAY, Figure::Rate)],
     },
@@ -161,6 +167,7 @@ pub(super) const PROCESSES: [Row; 5] = [
         connections: 50,
         pace: Pace::Depth(64),
         messages: 1_000_000,
+        times: 1,
         contenders: &[RELAY, APART, WEB, ALONE, TWINS],
         claims: &[
             at_most(APART, RELAY, Figure::Cpu, 1.8),
@@ -175,6 +182,7 @@ pub(super) const PROCESSES: [Row; 5] = [
         connections: 1000,
         pace: Pace::Depth(8),
         messages: 600_000,
+        times: 1,
         contenders: &[RELAY, APART],
         claims: &[
             at_most(APART, RELAY, Figure::Cpu, 1.6),
@@ -185,6 +193,7 @@ pub(super) const PROCESSES: [Row; 5] = [
         connections: 50,
         pace: Pace::Depth(1),
         messages: 250_000,
+        times: 1,
         contenders: &[RELAY, APART],
         claims: &[
             at_most(APART, RELAY, Figure::Cpu, 1.5),
@@ -195,6 +204,7 @@ pub(super) const PROCESSES: [Row; 5] = [
         connections: 1000,
         pace: Pace::Depth(1),
         messages: 250_000,
+        times: 1,
         contenders: &[RELAY, APART, WEB, ALONE, TWINS],
         claims: &[
             at_most(APART, RELAY, Figure::Cpu, 1.5),
@@ -209,6 +219,7 @@ pub(super) const PROCESSES: [Row; 5] = [
         connections: 1000,
         pace: Pace::Rate(NonZeroU32::new(20_000).unwrap()),
         messages: 80_000,
+        times: 3,
         contenders: &[RELAY, APART],
         claims: &[at_most(APART, RELAY, Figure::P99, 1.5), known(APART, RELAY, Figure::Cpu)],
     },
