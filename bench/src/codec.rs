@@ -9,6 +9,7 @@ pub(crate) use sample::Shape;
 
 use crate::generator::BodyCodec;
 use sample::{Scene, Text};
+use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::hint::black_box;
 use std::str::FromStr;
@@ -89,6 +90,23 @@ impl Case {
             BodyCodec::Msgpack => work::<MsgPack, T>(self.step, value, iterations),
             BodyCodec::Protobuf => work::<Protobuf, T>(self.step, value, iterations),
         }
+    }
+}
+
+/// Writes JSON as [`Step::EncodeReused`] does, with `serde_json` alone: what ours is compared with.
+pub(crate) fn json_by_library(shape: Shape, size: usize, iterations: u64) {
+    fn carry<T: Serialize>(value: &T, iterations: u64)
+    where
+        Json: Encode<T>,
+    {
+        let encode = |out: &mut Vec<u8>| serde_json::to_writer(out, black_box(value)).is_ok();
+        repeat(Step::EncodeReused, &written::<Json, T>(value), iterations, encode, |_| false);
+    }
+    match shape {
+        Shape::Letters | Shape::Quotes | Shape::Chinese => {
+            carry(&Text::new(shape, size), iterations);
+        }
+        Shape::Fields => carry(&Scene::new(size), iterations),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each does the same work in every iteration, on inputs the compiler cannot see through. Set-up
 //! happens once per run and cancels out.
+use crate::codec::{Case as Message, Shape, Step, json_by_library};
 use crate::generator::BodyCodec;
 use std::hint::black_box;
 use yumen::proto::link::{Command, Frame, Target, TargetKind, Targets};
@@ -11,7 +12,7 @@ use yumen::proto::{ConnId, Layout, RouteId, UserId, Width};
 type Case = fn(u64);
 
 /// Every case, in the order of the table.
-const CASES: [(&str, Case); 12] = [
+const CASES: [(&str, Case); 21] = [
     ("packet_encode_64", |n| packet_encode(64, n)),
     ("packet_encode_1k", |n| packet_encode(1024, n)),
     ("packet_decode_64", |n| packet_decode(64, n)),
@@ -24,6 +25,15 @@ const CASES: [(&str, Case); 12] = [
     ("multicast_100_decode_64", |n| frame_decode(&multicast(&ids(), &packet(64)), n)),
     ("route_lookup", route_lookup),
     ("session_lookup", session_lookup),
+    ("json_write_1k", |n| codec(BodyCodec::Json, Step::EncodeReused, n)),
+    ("json_read_1k", |n| codec(BodyCodec::Json, Step::Decode, n)),
+    ("json_write_fields", |n| fields(Step::EncodeReused, n)),
+    ("json_write_fields_serde_json", |n| json_by_library(Shape::Fields, 1024, n)),
+    ("json_read_fields", |n| fields(Step::Decode, n)),
+    ("msgpack_write_1k", |n| codec(BodyCodec::Msgpack, Step::EncodeReused, n)),
+    ("msgpack_read_1k", |n| codec(BodyCodec::Msgpack, Step::Decode, n)),
+    ("protobuf_write_1k", |n| codec(BodyCodec::Protobuf, Step::EncodeReused, n)),
+    ("protobuf_read_1k", |n| codec(BodyCodec::Protobuf, Step::Decode, n)),
 ];
 
 /// Larger than any frame here.
@@ -119,6 +129,16 @@ fn frame_decode(command: &Command<'_>, iterations: u64) {
             black_box(targets.iter().fold(0_i64, i64::wrapping_add));
         }
     }
+}
+
+/// The benchmark's message of 1 KiB of letters, written into a used buffer or read.
+fn codec(codec: BodyCodec, step: Step, iterations: u64) {
+    black_box(Message { codec, step }.run(Shape::Letters, 1024, iterations));
+}
+
+/// The same in JSON with a list of small structs, which is where our writer costs more than it saves.
+fn fields(step: Step, iterations: u64) {
+    black_box(Message { codec: BodyCodec::Json, step }.run(Shape::Fields, 1024, iterations));
 }
 
 /// A route of a gate's table, and the next node of those that serve it.
