@@ -23,17 +23,19 @@ mod builder;
 mod client;
 mod follower;
 mod keeper;
-mod known;
 mod messages;
-mod tries;
 
 pub use builder::EtcdRegistryBuilder;
 
-use crate::kept::{Kept, Of};
+use crate::{
+    followed::Follower,
+    kept::{Kept, Of},
+    orders::Keeper,
+    tries,
+};
 use builder::Plan;
 use client::{Access, Client};
-use follower::{Follower, Range};
-use keeper::Keeper;
+use follower::Range;
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -160,7 +162,7 @@ impl Registry for EtcdRegistry {
                 let (runtime, client) = self.client(work)?;
                 let start = || {
                     let key = format!("{}{id}", self.prefix(instance.kind));
-                    Keeper::start(&runtime, client, key, self.plan.lease)
+                    keeper::start(&runtime, client, key, self.plan.lease)
                 };
                 let keeper = work.keepers.entry((instance.kind, id.clone()));
                 Ok(keeper.or_insert_with(start).publish(instance))
@@ -187,7 +189,7 @@ impl Registry for EtcdRegistry {
         Box::pin(async move {
             let watch = self.locked(|work| {
                 let (runtime, client) = self.client(work)?;
-                let start = || Follower::start(&runtime, client, self.range(kind));
+                let start = || follower::start(&runtime, client, self.range(kind));
                 Ok(work.followers.entry(kind).or_insert_with(start).watch())
             })?;
             watch.await.map_err(failed)

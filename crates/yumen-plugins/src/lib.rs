@@ -8,10 +8,20 @@
 //! Nothing here knows a protocol of Yumen's or a socket of a client's: each module turns one vendor's
 //! client into a trait of `yumen-core`. Each is made without a runtime and starts its work at the first
 //! call, on the runtime of that call: the service runtime of the process.
+//! What registries share: `orders` (one record that is kept there), `followed` (the set of one kind), `known`
+//! (what that set is), `kept` (its copy on disk) and `tries` (health and pauses).
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
 #[cfg(feature = "etcd")]
+mod followed;
+#[cfg(feature = "etcd")]
 mod kept;
+#[cfg(feature = "etcd")]
+mod known;
+#[cfg(feature = "etcd")]
+mod orders;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "etcd")]
+mod tries;

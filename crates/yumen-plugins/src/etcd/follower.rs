@@ -7,35 +7,28 @@
 
 use super::{
     client::{CallError, Client, Events, Needs},
-    known::Known,
-    messages::{KeyValue, RangeRequest, RangeResponse, WatchCreate},
-    tries::Tries,
+    messages::{Event, KeyValue, RangeRequest, RangeResponse, WatchCreate},
 };
-use crate::kept::Kept;
+use crate::{
+    followed::{Followed, Follower},
+    kept::Kept,
+    known::{Found, Known},
+};
 use std::{
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
     runtime::Handle,
-    task::{AbortHandle, spawn_blocking},
     time::{Sleep, sleep},
 };
-use yumen_core::{
-    cluster::{Kind, Snapshot},
-    watch::{Watch, WatchSender},
-};
+use yumen_core::cluster::{Instance, Kind};
 
 /// Most instances of one answer.
 const PAGE: usize = 500;
 /// Most answers of one read.
 const PAGES_MAX: usize = 40;
-/// Time between two copies on disk.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Why following had to begin again.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +44,6 @@ pub(super) enum FollowError {
     Compacted,
     #[error("the only members that answer are behind what was seen already")]
     Behind,
-    #[error("the registry was dropped")]
-    Dropped,
 }
 
 /// What to follow.
@@ -66,161 +57,49 @@ pub(super) struct Range {
     pub(super) kept: Option<Kept>,
 }
 
-/// Whether there is a set, and how the tries went.
-#[derive(Clone, Debug, Default)]
-struct Progress {
-    has_set: bool,
-    failures: u64,
-    error: Option<Arc<FollowError>>,
-}
-
-/// The handle of one follower. Dropping it stops the work; the watches keep the last set.
-#[derive(Debug)]
-pub(super) struct Follower {
-    shared: Arc<Shared>,
-    task: AbortHandle,
-    keeping: Option<AbortHandle>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    set: WatchSender<Snapshot>,
-    progress: WatchSender<Progress>,
-    tries: Tries,
-    unread: AtomicUsize,
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.task.abort();
-        if let Some(keeping) = &self.keeping {
-            keeping.abort();
-        }
-    }
-}
-
-impl Follower {
-    pub(super) fn start(runtime: &Handle, client: Arc<Client>, range: Range) -> Self {
-        let shared = Arc::new(Shared {
-            set: WatchSender::new(Snapshot::default()),
-            progress: WatchSender::new(Progress::default()),
-            tries: Tries::default(),
-            unread: AtomicUsize::new(0),
-        });
-        let set = shared.set.watch();
-        let keeping = range.kept.clone();
-        let keeping = keeping.map(|kept| runtime.spawn(keep(kept, set)).abort_handle());
-        let work = Work { client, range, shared: Arc::clone(&shared), revision: 0 };
-        let task = runtime.spawn(work.run()).abort_handle();
-        Self { shared, task, keeping }
-    }
-
-    /// The set, as soon as there is one.
-    pub(super) fn watch(
-        &self,
-    ) -> impl Future<Output = Result<Watch<Snapshot>, Arc<FollowError>>> + use<> {
-        let (shared, mut progress) = (Arc::clone(&self.shared), self.shared.progress.watch());
-        let before = progress.current().failures;
-        async move {
-            loop {
-                let now = progress.current();
-                match now.error {
-                    _ if now.has_set => return Ok(shared.set.watch()),
-                    Some(error) if now.failures > before => return Err(error),
-                    _ => {}
-                }
-                if !progress.changed().await {
-                    return Err(Arc::new(FollowError::Dropped));
-                }
-            }
-        }
-    }
-
-    pub(super) fn tries(&self) -> &Tries {
-        &self.shared.tries
-    }
-
-    pub(super) fn unread(&self) -> usize {
-        self.shared.unread.load(Ordering::Relaxed)
-    }
-}
-
-/// Keeps each set on disk, the newest of those that came close together.
-async fn keep(kept: Kept, mut set: Watch<Snapshot>) {
-    while set.changed().await {
-        let (kept, now) = (kept.clone(), set.current());
-        // A panic there costs this copy only.
-        let _ = spawn_blocking(move || kept.save(&now)).await;
-        sleep(KEEP_EVERY).await;
-    }
+/// Starts to follow, on `runtime`.
+pub(super) fn start(runtime: &Handle, client: Arc<Client>, range: Range) -> Follower {
+    let (what, kept) = (range.prefix.clone(), range.kept.clone());
+    Follower::start(runtime, "etcd", what, kept, |followed| {
+        Work { client, range, followed, revision: 0 }.run()
+    })
 }
 
 /// The task.
 struct Work {
     client: Arc<Client>,
     range: Range,
-    shared: Arc<Shared>,
+    followed: Arc<Followed>,
     /// Of the last read that was published.
     revision: i64,
 }
 
 impl Work {
     async fn run(mut self) {
-        let mut known = Known::new(self.range.kind);
-        let mut read = self.first_read().await;
+        let mut known = Known::new("etcd", self.range.kind);
+        let mut read = self.followed.first(self.client.timeout(), self.read()).await;
         loop {
             let error = match read {
                 Ok(read) => self.follow(&mut known, read).await,
                 Err(error) => error,
             };
-            self.failed(error, &mut known).await;
-            sleep(self.shared.tries.pause()).await;
+            let pause = if matches!(error, FollowError::Compacted) {
+                let prefix = &self.range.prefix;
+                tracing::info!(%prefix, "etcd compacted its history, reading all instances again");
+                self.followed.pause()
+            } else {
+                self.followed.failed(error, &mut known).await
+            };
+            sleep(pause).await;
             read = self.read().await;
         }
-    }
-
-    /// As every other read, but a server that takes its time does not hold up what is on disk.
-    async fn first_read(&mut self) -> Result<Read, FollowError> {
-        let wait = self.client.timeout();
-        let (shared, kept) = (Arc::clone(&self.shared), self.range.kept.clone());
-        let mut read = pin!(self.read());
-        tokio::select! {
-            read = &mut read => return read,
-            () = sleep(wait) => {
-                if use_kept(&shared, kept).await {
-                    shared.tries.failed(format!("no answer within {wait:?}, going on from disk"));
-                }
-            }
-        }
-        read.await
-    }
-
-    async fn failed(&self, error: FollowError, known: &mut Known) {
-        let prefix = &self.range.prefix;
-        if matches!(error, FollowError::Compacted) {
-            tracing::info!(%prefix, "etcd compacted its history, reading all instances again");
-            return;
-        }
-        known.doubt();
-        if self.shared.tries.failed(error.to_string()) == 1 {
-            tracing::warn!(
-                %prefix,
-                "instances in etcd cannot be followed, going on with the last known: {error}"
-            );
-        }
-        // Before anybody is told that there is no set.
-        use_kept(&self.shared, self.range.kept.clone()).await;
-        let mut progress = self.shared.progress.watch().current();
-        progress.failures = progress.failures.saturating_add(1);
-        progress.error = Some(Arc::new(error));
-        self.shared.progress.send(progress);
     }
 
     /// Publishes what was read, and then every change, until something breaks.
     async fn follow(&mut self, known: &mut Known, read: Read) -> FollowError {
         self.revision = read.revision;
-        known.replace(read.found);
-        self.publish(known);
+        known.replace(read.found.into_iter().map(found).collect());
+        self.followed.publish(known);
         let create = WatchCreate {
             key: self.range.prefix.clone().into_bytes(),
             range_end: end_of(&self.range.prefix),
@@ -250,7 +129,7 @@ impl Work {
                 answer = events.next() => answer,
                 () = doubt.as_mut(), if !known.is_certain() => {
                     known.trust();
-                    self.publish(known);
+                    self.followed.publish(known);
                     continue;
                 }
                 () = sleep(self.client.timeout()) => {
@@ -278,24 +157,12 @@ impl Work {
                 let (addr, reason) = (events.addr.clone(), answer.cancel_reason);
                 return FollowError::Canceled { addr, reason };
             }
-            if self.shared.tries.good() > 0 {
-                tracing::info!(prefix = %self.range.prefix, "instances in etcd are followed again");
-            }
+            self.followed.good();
             let changed = !answer.events.is_empty();
-            answer.events.into_iter().for_each(|event| known.apply(event));
+            answer.events.into_iter().for_each(|event| apply(known, event));
             if changed && !answer.fragment {
-                self.publish(known);
+                self.followed.publish(known);
             }
-        }
-    }
-
-    fn publish(&self, known: &Known) {
-        self.shared.unread.store(known.unread(), Ordering::Relaxed);
-        self.shared.set.send_if_new(known.snapshot());
-        let mut progress = self.shared.progress.watch().current();
-        if !progress.has_set {
-            progress.has_set = true;
-            self.shared.progress.send(progress);
         }
     }
 
@@ -348,22 +215,23 @@ struct Read {
     found: Vec<KeyValue>,
 }
 
-/// Publishes what is on disk, unless there is a set already. Gives whether it did.
-async fn use_kept(shared: &Shared, kept: Option<Kept>) -> bool {
-    let Some(kept) = kept else { return false };
-    if shared.progress.watch().current().has_set {
-        return false;
+/// One change.
+fn apply(known: &mut Known, event: Event) {
+    match event.kv {
+        Some(kv) if event.kind == 0 => known.put(found(kv)),
+        Some(kv) => known.remove(String::from_utf8_lossy(&kv.key).into_owned()),
+        None => {}
     }
-    let file = kept.path().display().to_string();
-    let Ok(Some(set)) = spawn_blocking(move || kept.load()).await else { return false };
-    tracing::warn!(
-        %file,
-        instances = set.len(),
-        "etcd does not answer, starting with the instances that were kept on disk"
-    );
-    shared.set.send_if_new(set);
-    shared.progress.send(Progress { has_set: true, ..shared.progress.watch().current() });
-    true
+}
+
+/// A key and its value. A key that is not the one of its record's id counts less than the one that is.
+fn found(kv: KeyValue) -> Found {
+    let key = String::from_utf8_lossy(&kv.key).into_owned();
+    let record: Result<Instance, _> = serde_json::from_slice(&kv.value);
+    let own = |instance: &Instance| key.ends_with(&format!("/{}", instance.id));
+    let rank = u64::from(record.as_ref().is_ok_and(own));
+    let version = u64::try_from(kv.mod_revision).unwrap_or(0);
+    Found { rank, version, record: record.map_err(|error| error.to_string()), key }
 }
 
 /// The first key behind those that begin with `prefix`, which ends with a slash.

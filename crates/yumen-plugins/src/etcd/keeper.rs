@@ -11,19 +11,15 @@ use super::{
         LeaseRequest, Op, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest,
         TxnResponse, Wanted,
     },
-    tries::Tries,
 };
+use crate::orders::{Keeper, Order, Told};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
-    task::AbortHandle,
     time::{sleep, timeout},
 };
 use tonic::Code;
-use yumen_core::{
-    cluster::Instance,
-    watch::{Watch, WatchSender},
-};
+use yumen_core::{cluster::Instance, watch::Watch};
 
 /// A lease is renewed, and the record checked, after this part of its time.
 const CHECK_PART: f64 = 1.0 / 3.0;
@@ -41,106 +37,13 @@ pub(super) enum KeepError {
         "{key} is registered by another process, at {endpoint}: stop one of the two, or give it an id of its own"
     )]
     Taken { key: String, endpoint: String },
-    #[error("the registry was dropped")]
-    Dropped,
 }
 
-/// What is asked of a keeper: a record, or none any more. The number grows with each.
-#[derive(Clone, Debug)]
-struct Order {
-    number: u64,
-    record: Option<Arc<Instance>>,
-}
-
-/// How far it is.
-#[derive(Clone, Debug, Default)]
-struct Progress {
-    /// The newest order that was carried out.
-    done: u64,
-    /// How often a try failed.
-    failures: u64,
-    /// The last try, unless it succeeded.
-    error: Option<Arc<KeepError>>,
-}
-
-/// The handle of one keeper. Dropping it stops the work; the record then goes when its lease runs out.
-#[derive(Debug)]
-pub(super) struct Keeper {
-    orders: WatchSender<Order>,
-    latest: Order,
-    progress: Watch<Progress>,
-    pub(super) tries: Arc<Tries>,
-    task: Option<AbortHandle>,
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-impl Keeper {
-    /// Starts on `runtime`, with nothing to do yet.
-    pub(super) fn start(runtime: &Handle, client: Arc<Client>, key: String, ttl: Duration) -> Self {
-        let latest = Order { number: 0, record: None };
-        let (orders, progress) =
-            (WatchSender::new(latest.clone()), WatchSender::new(Progress::default()));
-        let tries = Arc::<Tries>::default();
-        let seen = progress.watch();
-        let work = Work {
-            client,
-            key,
-            ttl,
-            tries: Arc::clone(&tries),
-            progress,
-            lease: None,
-            claimed: false,
-        };
-        let task = runtime.spawn(work.run(orders.watch())).abort_handle();
-        Self { orders, latest, progress: seen, tries, task: Some(task) }
-    }
-
-    /// Publishes a record in the place of the one before. The future ends with the first try.
-    pub(super) fn publish(
-        &mut self,
-        record: &Instance,
-    ) -> impl Future<Output = Result<(), Arc<KeepError>>> + use<> {
-        // Nobody is disturbed by a record that is there already.
-        if self.latest.record.as_deref() != Some(record) {
-            self.order(Some(Arc::new(record.clone())));
-        }
-        outcome(self.progress.clone(), self.latest.number)
-    }
-
-    /// Withdraws the record. The work ends by itself when that is done, or the lease has run out.
-    pub(super) fn withdraw(mut self) -> impl Future<Output = Result<(), Arc<KeepError>>> + use<> {
-        self.task = None;
-        self.order(None);
-        outcome(self.progress.clone(), self.latest.number)
-    }
-
-    fn order(&mut self, record: Option<Arc<Instance>>) {
-        self.latest = Order { number: self.latest.number.saturating_add(1), record };
-        self.orders.send(self.latest.clone());
-    }
-}
-
-/// Waits until the order is carried out, or a try fails.
-async fn outcome(mut progress: Watch<Progress>, number: u64) -> Result<(), Arc<KeepError>> {
-    let before = progress.current();
-    loop {
-        let now = progress.current();
-        match now.error {
-            Some(error) if now.failures > before.failures => return Err(error),
-            None if now.done >= number => return Ok(()),
-            _ => {}
-        }
-        if !progress.changed().await {
-            return Err(Arc::new(KeepError::Dropped));
-        }
-    }
+/// Starts on `runtime`, with nothing to do yet.
+pub(super) fn start(runtime: &Handle, client: Arc<Client>, key: String, ttl: Duration) -> Keeper {
+    Keeper::start(runtime, "etcd", key.clone(), move |orders, told| {
+        Work { client, key, ttl, told, lease: None, claimed: false }.run(orders)
+    })
 }
 
 /// The task.
@@ -148,8 +51,7 @@ struct Work {
     client: Arc<Client>,
     key: String,
     ttl: Duration,
-    tries: Arc<Tries>,
-    progress: WatchSender<Progress>,
+    told: Told,
     /// Its id and its time to live.
     lease: Option<(i64, Duration)>,
     /// Whether the record was ours once. The first put replaces whatever a killed predecessor left; a
@@ -159,12 +61,11 @@ struct Work {
 
 impl Work {
     async fn run(mut self, mut orders: Watch<Order>) {
-        let mut progress = Progress::default();
         loop {
             let order = orders.current();
             let Some(record) = &order.record else {
                 if order.number > 0 {
-                    self.withdraw(progress, order.number).await;
+                    self.withdraw(order.number).await;
                     return;
                 }
                 if !orders.changed().await {
@@ -172,36 +73,18 @@ impl Work {
                 }
                 continue;
             };
-            let step = self.step(record).await;
-            let pause = self.tell(step, &mut progress, order.number);
+            let pause = match self.step(record).await {
+                Ok(()) => {
+                    self.told.done(order.number);
+                    self.lease.map_or(self.ttl, |(_, ttl)| ttl).mul_f64(CHECK_PART)
+                }
+                Err(error) => self.told.failed(error),
+            };
             tokio::select! {
                 changed = orders.changed() => if !changed { return },
                 () = sleep(pause) => {}
             }
         }
-    }
-
-    /// Says how it went, and gives the time until the next step.
-    fn tell(&self, step: Result<(), KeepError>, progress: &mut Progress, number: u64) -> Duration {
-        let pause = match step {
-            Ok(()) => {
-                if self.tries.good() > 0 {
-                    tracing::info!(key = %self.key, "registered in etcd again");
-                }
-                (progress.done, progress.error) = (number, None);
-                self.lease.map_or(self.ttl, |(_, ttl)| ttl).mul_f64(CHECK_PART)
-            }
-            Err(error) => {
-                if self.tries.failed(error.to_string()) == 1 {
-                    tracing::warn!(key = %self.key, "not registered in etcd, trying again: {error}");
-                }
-                progress.failures = progress.failures.saturating_add(1);
-                progress.error = Some(Arc::new(error));
-                self.tries.pause()
-            }
-        };
-        self.progress.send(progress.clone());
-        pause
     }
 
     /// Makes it so: a living lease, and the record on it.
@@ -277,13 +160,8 @@ impl Work {
 
     /// Gives the lease back, which deletes the record if it is still on it. Tries until the lease has run
     /// out by itself.
-    async fn withdraw(self, mut progress: Progress, number: u64) {
-        let Some((id, ttl)) = self.lease else {
-            progress.done = number;
-            progress.error = None;
-            self.progress.send(progress);
-            return;
-        };
+    async fn withdraw(mut self, number: u64) {
+        let Some((id, ttl)) = self.lease else { return self.told.settled(number) };
         let revoked = async {
             loop {
                 let path = "/etcdserverpb.Lease/LeaseRevoke";
@@ -296,15 +174,14 @@ impl Work {
                     }
                     Err(error) => KeepError::Call(error),
                 };
-                let pause = self.tell(Err(error), &mut progress, 0);
+                let pause = self.told.failed(error);
                 sleep(pause).await;
             }
         };
         if timeout(ttl, revoked).await.is_err() {
             tracing::warn!(key = %self.key, "the record was left to run out in etcd");
         }
-        (progress.done, progress.error) = (number, None);
-        self.progress.send(progress);
+        self.told.settled(number);
     }
 }
 

@@ -15,31 +15,31 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How one piece of background work is doing.
 #[derive(Debug, Default)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     health: Mutex<Health>,
 }
 
 impl Tries {
     /// The last try succeeded. Gives how many before it had failed.
-    pub(super) fn good(&self) -> u32 {
+    pub(crate) fn good(&self) -> u32 {
         let before = std::mem::take(&mut *self.locked());
         failures(&before)
     }
 
     /// The last try failed. Gives how many did so in a row.
-    pub(super) fn failed(&self, last: String) -> u32 {
+    pub(crate) fn failed(&self, last: String) -> u32 {
         let mut health = self.locked();
         let failures = failures(&health).saturating_add(1);
         *health = Health::Failing { failures, last };
         failures
     }
 
-    pub(super) fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         self.locked().clone()
     }
 
     /// How long to wait before the next try.
-    pub(super) fn pause(&self) -> Duration {
+    pub(crate) fn pause(&self) -> Duration {
         let doublings = failures(&self.locked()).saturating_sub(1).min(8);
         let whole = PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX);
         // A hasher's keys are the only dice of the standard library.
@@ -60,7 +60,7 @@ const fn failures(health: &Health) -> u32 {
 }
 
 /// The worse of two.
-pub(super) fn worse(one: Health, other: Health) -> Health {
+pub(crate) fn worse(one: Health, other: Health) -> Health {
     if failures(&other) > failures(&one) { other } else { one }
 }
 
