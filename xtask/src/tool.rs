@@ -24,13 +24,20 @@ pub(crate) enum Tool {
     /// A newer etcd, built from its published module.
     Etcd36,
     Redis,
+    /// A proxy that slows and cuts connections, built from its published module.
+    Toxiproxy,
+    /// A load balancer that speaks the PROXY protocol.
+    Haproxy,
 }
 
 /// Where etcd 3.6 is built, from the root. Tests look for it here too, behind `YUMEN_ETCD36`.
 const ETCD36: &str = "target/servers/etcd36";
 
-/// What etcd 3.6 is built from, in this folder: it is built again when one of them is newer.
-const ETCD36_SOURCES: [&str; 3] = ["go.mod", "go.sum", "main.go"];
+/// Where Toxiproxy is built, likewise behind `YUMEN_TOXIPROXY`.
+const TOXIPROXY: &str = "target/servers/toxiproxy";
+
+/// What a server is built from, in its folder: it is built again when one of them is newer.
+const SOURCES: [&str; 3] = ["go.mod", "go.sum", "main.go"];
 
 /// Keeps `cargo install` short: cargo-deny takes one minute of CPU time instead of two.
 const QUICK_BUILD: [(&str, &str); 4] = [
@@ -53,6 +60,8 @@ impl Tool {
             Self::Etcd => "etcd --version",
             Self::Etcd36 => "target/servers/etcd36 --version",
             Self::Redis => "redis-server --version",
+            Self::Toxiproxy => "target/servers/toxiproxy -version",
+            Self::Haproxy => "haproxy -v",
         }
     }
 
@@ -70,6 +79,11 @@ impl Tool {
                 "go -C tools/servers/etcd build -trimpath -o ../../../target/servers/etcd36 ."
             }
             Self::Redis => "apt-get install -y redis-server",
+            Self::Toxiproxy => {
+                "go -C tools/servers/toxiproxy build -trimpath -o ../../../target/servers/toxiproxy \
+                 github.com/Shopify/toxiproxy/v2/cmd/server"
+            }
+            Self::Haproxy => "apt-get install -y --no-install-recommends haproxy",
         }
     }
 
@@ -78,19 +92,31 @@ impl Tool {
         match self {
             Self::Etcd => Some("etcd"),
             Self::Redis => Some("redis-server"),
+            Self::Haproxy => Some("haproxy"),
             Self::Rustfmt
             | Self::Clippy
             | Self::CargoDeny
             | Self::CargoFuzz
             | Self::Cxx
             | Self::Valgrind
-            | Self::Etcd36 => None,
+            | Self::Etcd36
+            | Self::Toxiproxy => None,
+        }
+    }
+
+    /// What is built from this repository: the folder of its sources, and the outcome.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others come from elsewhere")]
+    fn built(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Etcd36 => Some(("tools/servers/etcd", ETCD36)),
+            Self::Toxiproxy => Some(("tools/servers/toxiproxy", TOXIPROXY)),
+            _ => None,
         }
     }
 
     pub(crate) fn is_missing(self, root: &Path) -> bool {
-        let stale = self == Self::Etcd36 && is_older(root, ETCD36, &ETCD36_SOURCES);
-        stale || !Line::new(root, self.probe()).succeeds()
+        let stale = |(folder, built): (_, _)| is_older(root, built, folder);
+        self.built().is_some_and(stale) || !Line::new(root, self.probe()).succeeds()
     }
 
     /// Installs it.
@@ -127,13 +153,18 @@ pub(crate) fn etcd36(root: &Path) -> PathBuf {
     root.join(ETCD36)
 }
 
-/// Is `built` missing, or older than one of `sources` in `tools/servers/etcd`?
-fn is_older(root: &Path, built: &str, sources: &[&str]) -> bool {
+/// The path of Toxiproxy, for tests that are told of it by `YUMEN_TOXIPROXY`.
+pub(crate) fn toxiproxy(root: &Path) -> PathBuf {
+    root.join(TOXIPROXY)
+}
+
+/// Is `built` missing, or older than one of its sources in `folder`?
+fn is_older(root: &Path, built: &str, folder: &str) -> bool {
     let changed = |path: PathBuf| path.metadata().and_then(|data| data.modified()).ok();
     let Some(built) = changed(root.join(built)) else { return true };
-    let folder = root.join("tools/servers/etcd");
+    let folder = root.join(folder);
     let newest: Option<SystemTime> =
-        sources.iter().filter_map(|name| changed(folder.join(name))).max();
+        SOURCES.iter().filter_map(|name| changed(folder.join(name))).max();
     newest.is_none_or(|newest| newest > built)
 }
 
@@ -144,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_built_is_stale_when_a_source_is_newer_or_it_is_not_there() {
         let root = std::env::temp_dir().join(format!("yumen-xtask-{}", std::process::id()));
-        let folder = root.join("tools/servers/etcd");
+        let folder = root.join("sources");
         std::fs::create_dir_all(&folder).unwrap();
         let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         let put = |path: PathBuf, seconds| {
@@ -152,17 +183,17 @@ mod tests {
             file.set_modified(at(seconds)).unwrap();
         };
         put(folder.join("go.sum"), 100);
-        assert!(is_older(&root, "built", &["go.sum"]), "it is not there");
+        assert!(is_older(&root, "built", "sources"), "it is not there");
         put(root.join("built"), 200);
-        assert!(!is_older(&root, "built", &["go.sum"]));
+        assert!(!is_older(&root, "built", "sources"));
         put(folder.join("go.sum"), 300);
-        assert!(is_older(&root, "built", &["go.sum"]));
+        assert!(is_older(&root, "built", "sources"));
         std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
     fn a_tool_that_debian_starts_as_a_service_comes_from_debian() {
-        for tool in [Tool::Etcd, Tool::Redis] {
+        for tool in [Tool::Etcd, Tool::Redis, Tool::Haproxy] {
             assert!(tool.service().is_some());
             assert!(tool.install_command().starts_with("apt-get install"));
         }
