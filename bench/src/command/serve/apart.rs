@@ -19,6 +19,8 @@ use yumen::registry::StaticRegistry;
 
 /// Where both listen for each other.
 const LINKS: &str = "127.0.0.1:0";
+/// What both prove to each other that they know, as the processes of a real cluster do.
+const SECRET: &str = "gate and node of one benchmark";
 
 /// What the gate is started with.
 #[derive(Debug, Clone, Args)]
@@ -36,7 +38,7 @@ pub struct GateArgs {
 /// A node in a process of its own, until its input ends.
 pub(in crate::command) fn run_node(args: &ServeArgs) -> io::Result<ExitCode> {
     let list = StaticRegistry::new([]).map_err(io::Error::other)?;
-    let cluster = Cluster::new(list, MemoryLocator::default());
+    let cluster = Cluster::new(list, MemoryLocator::default()).secret(SECRET);
     let node = node(&cluster, args, args.layout.layout(BODY_MAX)).link_addr(LINKS).build();
     let node = node.map_err(io::Error::other)?;
     let (tell, told) = mpsc::sync_channel::<String>(1);
@@ -66,7 +68,7 @@ pub(in crate::command) fn run_node(args: &ServeArgs) -> io::Result<ExitCode> {
 /// A gate in a process of its own, until its input ends.
 pub(in crate::command) fn run_gate(args: &GateArgs) -> io::Result<ExitCode> {
     let list = StaticRegistry::from_file(&args.list).map_err(io::Error::other)?;
-    let cluster = Cluster::new(list, MemoryLocator::default());
+    let cluster = Cluster::new(list, MemoryLocator::default()).secret(SECRET);
     let layout = args.serve.layout.layout(BODY_MAX);
     let gate = gate(&cluster, &args.serve, layout).link_addr(LINKS).instances(args.instances);
     let gate = gate.build().map_err(io::Error::other)?;
