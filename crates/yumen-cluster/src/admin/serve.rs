@@ -10,7 +10,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 use yumen_core::watch::Watch;
 use yumen_net::{
@@ -46,7 +46,7 @@ pub(super) async fn serve(
     let loopback = listener.local_addr()?.ip().is_loopback();
     let limiter = Limiter::new(CONNECTIONS_MAX, if loopback { 0 } else { PER_ADDRESS_MAX });
     let (entrance, mut door) = acceptor::door();
-    let mut accepting = pin!(acceptor::accept(listener, 0, limiter, vec![entrance], counts));
+    let mut accepting = Box::pin(acceptor::accept(listener, 0, limiter, vec![entrance], counts));
     let mut connections = JoinSet::new();
     let mut arrivals = Vec::new();
     loop {
@@ -62,6 +62,8 @@ pub(super) async fn serve(
             Some(_ended) = connections.join_next() => {}
         }
     }
+    // Who comes now is refused at once, and does not wait for an answer that nobody gives.
+    drop((accepting, door));
     let rest = async { while connections.join_next().await.is_some() {} };
     // Who is slower than this is cut off.
     let _in_time = timeout(END_MAX, rest).await;
