@@ -20,6 +20,7 @@ mod listen;
 #[cfg(feature = "admin")]
 mod listing;
 mod login;
+mod parting;
 mod plan;
 #[doc(hidden)]
 pub mod probe;
@@ -259,10 +260,21 @@ impl GateBuilder {
         self
     }
 
-    /// Longest wait for messages in flight and for unwritten bytes at the stop. Default: 10 s.
+    /// Longest stop: clients go, what is in flight is waited for, unwritten bytes are written.
+    /// Default: 10 s.
     #[must_use]
     pub fn drain_max(mut self, limit: Duration) -> Self {
         self.code.drain_max = Some(limit);
+        self
+    }
+
+    /// Most clients a second that a gate which stops sends to the other gates, at least 1. Where
+    /// another gate serves, they are closed one after the other and served until then, within half of
+    /// [`GateBuilder::drain_max`]; those for whom that is too short, and all where there is no other
+    /// gate, are told how long to stay away. Default: 1,000.
+    #[must_use]
+    pub fn closes_per_second_max(mut self, count: u32) -> Self {
+        self.code.closes_per_second_max = Some(count);
         self
     }
 
@@ -351,6 +363,7 @@ fn finish(
         limits,
         buffers_max: gate.buffers_max,
         drain_max: gate.drain_max,
+        closes_per_second_max: gate.closes_per_second_max,
     });
     let name: Arc<str> = plan.name.as_str().into();
     let (mut members, mut inboxes) = (Vec::new(), Vec::new());

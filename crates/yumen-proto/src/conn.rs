@@ -36,6 +36,30 @@ pub struct Now {
     pub unix_ns: i64,
 }
 
+/// What a peer is told beyond the reason when its connection is closed. Peers that understand no close
+/// notices hear nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastWords<'a> {
+    /// For people; what is too long is cut.
+    pub text: &'a str,
+    /// How long the peer should stay away before it comes back; zero asks for nothing. Whole
+    /// milliseconds, rounded up, are sent; at most 49 days.
+    pub retry_after: Duration,
+}
+
+impl<'a> From<&'a str> for LastWords<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { text, retry_after: Duration::ZERO }
+    }
+}
+
+impl LastWords<'_> {
+    /// As it is sent.
+    fn retry_after_ms(&self) -> u32 {
+        u32::try_from(self.retry_after.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+    }
+}
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -324,7 +348,7 @@ pub trait Machine {
 
     /// Begins a graceful close: tells the peer why, if it understands that. What arrives from now on
     /// is discarded; the owner drops the socket once `out` is empty. A second call does nothing.
-    fn close(&mut self, now: Now, reason: CloseReason, text: &str, out: &mut Out);
+    fn close(&mut self, now: Now, reason: CloseReason, words: LastWords<'_>, out: &mut Out);
 
     /// The reason of the close that has begun.
     fn closing(&self) -> Option<CloseReason>;

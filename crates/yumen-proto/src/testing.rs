@@ -257,7 +257,7 @@ impl<M: Machine> End<M> {
 
     /// The machine said that it is over.
     fn fail(&mut self, now: Now, reason: CloseReason) {
-        self.machine.close(now, reason, "", &mut self.out);
+        self.machine.close(now, reason, "".into(), &mut self.out);
         self.closed = Some(reason);
     }
 }

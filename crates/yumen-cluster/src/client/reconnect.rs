@@ -142,8 +142,13 @@ async fn come_back(hub: Rc<Hub>, bot: Weak<Bot>, target: Rc<Target>, pause: Dura
 
 #[cfg(test)]
 mod tests {
-    use super::Backoff;
-    use std::time::Duration;
+    use super::{Backoff, Closed, Dice, Retry, Target};
+    use crate::client::Notice;
+    use std::{
+        rc::Rc,
+        time::{Duration, Instant},
+    };
+    use yumen_proto::{conn::CloseReason, extension::NoticeReason};
 
     #[test]
     fn pauses_double_up_to_the_longest() {
@@ -151,5 +156,64 @@ mod tests {
         let pauses: Vec<_> = (0..8).map(|attempt| backoff.pause(attempt).as_millis()).collect();
         assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
         assert_eq!(backoff.pause(u32::MAX), backoff.max);
+    }
+
+    fn gone(reason: Option<NoticeReason>, retry_after_ms: u64) -> Closed {
+        let retry_after = (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms));
+        let notice = reason.map(|reason| Notice { reason, retry_after, text: String::new() });
+        Closed { reason: CloseReason::Gone, notice }
+    }
+
+    fn retry(start: Instant) -> Retry {
+        Retry::new(&Rc::new(Target::parse("gate:1").unwrap()), start)
+    }
+
+    #[test]
+    fn what_the_gate_asks_for_is_waited_for_first_and_the_dice_add_to_it() {
+        use NoticeReason::{ByGame, Idle, Kicked, Malformed, Shutdown};
+        // The notice, what it asks for in ms; the least and the most that is waited, in ms.
+        let rows = [
+            (None, 0, Some((250, 500))),
+            (Some(Idle), 0, Some((250, 500))),
+            (Some(Shutdown), 0, Some((250, 500))),
+            (Some(Shutdown), 1, Some((251, 501))),
+            (Some(Shutdown), 7_000, Some((7_250, 7_500))),
+            (Some(Shutdown), 90_000, Some((90_250, 90_500))),
+            (Some(Kicked), 7_000, None),
+            (Some(ByGame), 0, None),
+            (Some(Malformed), 0, None),
+        ];
+        let (start, dice, backoff) = (Instant::now(), Dice::seeded(1), Backoff::default());
+        for (reason, asked, expected) in rows {
+            let mut pauses = Vec::new();
+            for _ in 0..50 {
+                let closed = gone(reason, asked);
+                pauses.push(retry(start).broke(closed, start, (&backoff, &dice)));
+            }
+            let Some((least, most)) = expected else {
+                assert!(pauses.iter().all(Option::is_none), "{reason:?}");
+                continue;
+            };
+            let within = Duration::from_millis(least)..=Duration::from_millis(most);
+            assert!(pauses.iter().flatten().all(|pause| within.contains(pause)), "{pauses:?}");
+            pauses.dedup();
+            assert!(pauses.len() > 25, "{reason:?}: they do not come back in one moment");
+        }
+    }
+
+    #[test]
+    fn a_row_of_tries_ends_with_a_connection_that_lasted() {
+        let (start, dice) = (Instant::now(), Dice::seeded(1));
+        let backoff = Backoff { tries: 2, ..Backoff::default() };
+        let later = |seconds| start + Duration::from_secs(seconds);
+        // When it broke after it was opened, in seconds; whether there is another try.
+        for (lasted, again) in [(0, false), (29, false), (30, true), (90, true)] {
+            let mut retry = retry(start);
+            for _ in 0..backoff.tries {
+                assert!(retry.again(&backoff, &dice).is_some());
+            }
+            let paused = retry.broke(gone(None, 0), later(lasted), (&backoff, &dice));
+            assert_eq!(paused.is_some(), again, "{lasted}");
+        }
     }
 }

@@ -33,6 +33,7 @@ pub(super) struct Code {
     pub(super) messages_per_second_max: Option<u32>,
     pub(super) buffers_max: Option<usize>,
     pub(super) drain_max: Option<Duration>,
+    pub(super) closes_per_second_max: Option<u32>,
 }
 
 /// Everything decided, and not checked.
@@ -49,6 +50,7 @@ pub(super) struct Decided {
     pub(super) messages_per_second_max: Limit<u32>,
     pub(super) buffers_max: usize,
     pub(super) drain_max: Duration,
+    pub(super) closes_per_second_max: u32,
 }
 
 impl Decided {
@@ -70,6 +72,7 @@ impl Decided {
         let rate = own.map(|own| own.messages_per_second_max);
         let buffers_max = own.map(|own| own.buffers_max.len());
         let drain_max = written.map(drain_max);
+        let closes = own.map(|own| own.closes_per_second_max);
         Self {
             id: id.unwrap_or_else(|| fresh_id(&name)),
             name,
@@ -88,6 +91,7 @@ impl Decided {
             messages_per_second_max: Limit::new(code.messages_per_second_max, rate, 0),
             buffers_max: code.buffers_max.or(buffers_max).unwrap_or(16 * 1024 * 1024),
             drain_max: code.drain_max.or(drain_max).unwrap_or(Duration::from_secs(10)),
+            closes_per_second_max: code.closes_per_second_max.or(closes).unwrap_or(1_000),
         }
     }
 
@@ -99,6 +103,9 @@ impl Decided {
         }
         if self.in_flight_max == 0 {
             problems.push("in_flight_max is 0: no message could be forwarded".to_owned());
+        }
+        if self.closes_per_second_max == 0 {
+            problems.push("closes_per_second_max is 0: no client could ever go".to_owned());
         }
         problems
     }
@@ -167,7 +174,7 @@ mod tests {
     type Row = (&'static str, &'static str, fn(&Decided) -> String, &'static str);
 
     /// A key, a value in toml, what has to come of it.
-    const ROWS: [Row; 27] = [
+    const ROWS: [Row; 28] = [
         ("cluster.gate.id", "'g-7'", |gate| gate.id.clone(), "g-7"),
         ("cluster.gate.name", "'door'", |gate| gate.name.clone(), "door"),
         ("cluster.gate.dispatch", "'rr'", |gate| format!("{:?}", gate.dispatch), "RoundRobin"),
@@ -253,6 +260,12 @@ mod tests {
             "2s",
         ),
         ("yumen.gate.drainMax", "'5s'", |gate| format!("{:?}", gate.drain_max), "5s"),
+        (
+            "yumen.gate.closesPerSecondMax",
+            "40",
+            |gate| gate.closes_per_second_max.to_string(),
+            "40",
+        ),
         ("shutdownMaxWaitTime", "'6s'", |gate| format!("{:?}", gate.drain_max), "6s"),
         ("shutdownMaxWaitTime", "'0s'", |gate| format!("{:?}", gate.drain_max), "10s"),
     ];

@@ -186,7 +186,7 @@ impl Hall {
 
     /// Looks at a message from its session's side, and reserves its bytes if it goes on.
     fn enter(&self, session: &mut Session, route: &Route, len: u32) -> Entry {
-        if self.stopping.get() {
+        if self.refusing.get() || session.leaving {
             return Entry::Refused(STOPPING);
         }
         if session.wait == Wait::Again {

@@ -75,6 +75,8 @@ pub(super) struct Hall {
     pub(super) began: Cell<Instant>,
     pub(super) unclocked: Cell<u32>,
     pub(super) stopping: Cell<bool>,
+    /// It stops, and nothing new goes to nodes.
+    pub(super) refusing: Cell<bool>,
     /// Most messages of one session a second; 0 is no limit.
     pub(super) rate_max: Cell<u32>,
     /// Lives of instances that ended, and losses of the locator's events: what makes every answer of

@@ -31,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) limits: Vec<Limits>,
     pub(crate) buffers_max: usize,
     pub(crate) drain_max: Duration,
+    pub(crate) closes_per_second_max: u32,
     /// What the listeners have counted, and what of it is in the log.
     pub(crate) counts: Arc<Counts>,
     pub(crate) told: Told,

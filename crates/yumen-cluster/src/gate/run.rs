@@ -9,7 +9,7 @@ use super::{
     traffic::Routes,
 };
 use crate::{
-    instance::{InstanceError, Left, Progress, Stop, Ties, told_to_end},
+    instance::{InstanceError, Stop, Ties, told_to_end},
     link,
 };
 use std::{
@@ -23,7 +23,7 @@ use tokio::{
     task::AbortHandle,
 };
 use yumen_core::{
-    cluster::{Instance, Snapshot, State},
+    cluster::{Instance, Snapshot},
     locator::{Moves, Place},
     watch::Watch,
 };
@@ -42,9 +42,7 @@ use yumen_settings::Settings;
 /// Connections taken over at once.
 const ARRIVALS_MAX: usize = 64;
 /// How often a draining gate looks whether it is done.
-const DRAIN_TICK: Duration = Duration::from_millis(20);
-/// Ticks in which a goodbye is written when there is no time left.
-const GOODBYE_TICKS: u32 = 5;
+pub(super) const DRAIN_TICK: Duration = Duration::from_millis(20);
 
 /// What an instance gets from the builder.
 pub(super) struct Given {
@@ -92,6 +90,7 @@ pub(super) async fn run(
         began: Cell::new(env.clock.now().mono),
         unclocked: Cell::new(0),
         stopping: Cell::new(false),
+        refusing: Cell::new(false),
         rate_max: Cell::new(plan.messages_per_second_max.now),
         upheavals: Cell::new(0),
         said: RefCell::default(),
@@ -111,11 +110,12 @@ pub(super) async fn run(
     let service: Rc<dyn Service<ServerConn, Session>> = Rc::new(Front(Rc::clone(&hall)));
     hall.driver.start(&service);
     hall.follow(cluster.locator().watch(), nodes, settings);
+    let mut seen = gates.clone();
     env.spawn.local(link::follow(Rc::clone(&links), Kind::Gate, gates));
     let this = Rc::clone(&hall);
     env.spawn.local(async move { this.answer_all(inbox).await });
     let result = match hall.work(door, (ready, record), &mut stop).await {
-        Ok(()) => hall.drain(&mut stop, &progress).await,
+        Ok(()) => hall.drain(&mut stop, &progress, &seen.current()).await,
         failed => failed,
     };
     links.close();
@@ -234,51 +234,5 @@ impl Hall {
             door.set_load(self.driver.len());
             tokio::task::yield_now().await;
         }
-    }
-
-    /// Refuses new messages, waits for those in flight, says goodbye to every client. A client that
-    /// does not leave is dropped when the time is over.
-    async fn drain(
-        &self,
-        stop: &mut Watch<Stop>,
-        progress: &Progress,
-    ) -> Result<(), InstanceError> {
-        self.set_state(State::Hang);
-        self.stopping.set(true);
-        let max = stop.current().drain_max(self.plan.drain_max);
-        let ticks = max.as_millis().checked_div(DRAIN_TICK.as_millis());
-        let mut ticks = u32::try_from(ticks.unwrap_or(0)).unwrap_or(u32::MAX);
-        while self.in_flight.get() > 0 && ticks > 0 && stop.current() != Stop::Now {
-            self.tick(&mut ticks, progress).await;
-        }
-        // Read before the goodbye: a session that leaves takes what it had in flight with it.
-        let in_flight = self.in_flight.get();
-        self.driver.close_all(CloseReason::Shutdown, "the gate is stopping");
-        ticks = ticks.max(GOODBYE_TICKS);
-        while !self.driver.is_empty() && ticks > 0 {
-            if stop.current() == Stop::Now {
-                ticks = ticks.min(GOODBYE_TICKS);
-            }
-            self.tick(&mut ticks, progress).await;
-        }
-        let left = Left { in_flight, ..self.left_over() };
-        for conn in self.driver.ids() {
-            self.driver.close_now(conn, CloseReason::Shutdown);
-        }
-        // The hub reports what ended, and nodes hear of it, in its next turn.
-        self.env.clock.sleep(DRAIN_TICK).await;
-        progress.set(Left::default());
-        if left.is_nothing() { Ok(()) } else { Err(InstanceError::Undrained(left)) }
-    }
-
-    async fn tick(&self, ticks: &mut u32, progress: &Progress) {
-        progress.set(self.left_over());
-        *ticks = ticks.saturating_sub(1);
-        self.env.clock.sleep(DRAIN_TICK).await;
-    }
-
-    fn left_over(&self) -> Left {
-        let sessions = u64::try_from(self.driver.len()).unwrap_or(u64::MAX);
-        Left { sessions, in_flight: self.in_flight.get(), ..Left::default() }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) open: bool,
     /// A message of it has gone to a node.
     pub(crate) routed: bool,
+    /// Its gate stops and its turn to go has come: nothing new of it goes to a node.
+    pub(crate) leaving: bool,
     /// How many of its messages were looked at for what they might be.
     pub(crate) puzzles: u8,
     /// It is not read: why, and since when.
@@ -138,6 +140,7 @@ impl Session {
             listener,
             open: false,
             routed: false,
+            leaving: false,
             puzzles: 0,
             wait: Wait::No,
             in_flight: 0,

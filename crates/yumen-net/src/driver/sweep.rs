@@ -99,7 +99,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let now = self.now.get();
         self.with(id, |machine, out, _| {
             if machine.closing().is_none() {
-                machine.close(now, reason, "", out);
+                machine.close(now, reason, "".into(), out);
             }
         });
         self.close_now(id, reason);

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use yumen_proto::{
-    conn::{CloseReason, Machine},
+    conn::{CloseReason, LastWords, Machine},
     id::ConnId,
 };
 
@@ -53,14 +53,14 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     }
 
     /// Ends a connection after what is queued has been written. Announced peers get the reason and
-    /// `text`. The service is told later, by the hub.
-    pub fn close(&self, id: ConnId, reason: CloseReason, text: &str) {
+    /// `words`. The service is told later, by the hub.
+    pub fn close<'a>(&self, id: ConnId, reason: CloseReason, words: impl Into<LastWords<'a>>) {
         let Some(slot) = self.slot(id) else { return };
-        let now = self.now.get();
+        let (now, words) = (self.now.get(), words.into());
         let fresh = self.session(slot, id, |s| {
             let fresh = s.machine.closing().is_none();
             if fresh {
-                s.machine.close(now, reason, text, &mut s.out);
+                s.machine.close(now, reason, words, &mut s.out);
                 self.goodbye(s);
                 s.flags.held = false; // so that the end of the stream is seen
             }

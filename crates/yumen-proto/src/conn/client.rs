@@ -4,7 +4,7 @@
 //! answer to its announcement: a gate of due sends none, or a plain heartbeat.
 
 use super::{
-    CloseReason, Machine, Now, Out, Settings,
+    CloseReason, LastWords, Machine, Now, Out, Settings,
     base::{Base, Taken},
 };
 use crate::{
@@ -203,7 +203,7 @@ impl Machine for ClientConn {
     }
 
     /// Gates are told nothing: they only ever see the stream end.
-    fn close(&mut self, now: Now, reason: CloseReason, _text: &str, _out: &mut Out) {
+    fn close(&mut self, now: Now, reason: CloseReason, _words: LastWords<'_>, _out: &mut Out) {
         self.base.close(now, reason);
     }
 

@@ -4,7 +4,7 @@
 //! announces itself sees exactly what a gate of due would send.
 
 use super::{
-    CloseReason, ConnState, Machine, Mechanism, Now, Out, Settings,
+    CloseReason, ConnState, LastWords, Machine, Mechanism, Now, Out, Settings,
     base::{Base, NEVER, Taken, after},
 };
 use crate::{
@@ -249,13 +249,14 @@ impl Machine for ServerConn {
         self.base.forgive(now, lost);
     }
 
-    fn close(&mut self, now: Now, reason: CloseReason, text: &str, out: &mut Out) {
+    fn close(&mut self, now: Now, reason: CloseReason, words: LastWords<'_>, out: &mut Out) {
         if self.base.close(now, reason)
             && self.base.features.has(Features::CLOSE)
             && let Some(reason) = reason.notice()
         {
             let mut tail = Vec::new();
-            CloseNotice { reason, retry_after_ms: 0, text }.encode(&mut tail);
+            let retry_after_ms = words.retry_after_ms();
+            CloseNotice { reason, retry_after_ms, text: words.text }.encode(&mut tail);
             self.base.settings.layout.encode_control(kind::CLOSE, &tail, out.buffer());
         }
     }

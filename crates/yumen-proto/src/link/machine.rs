@@ -19,7 +19,7 @@ use super::{
     announce::{CONTROL_MAX, LinkAnnounce, encode_credit, encode_life, encode_welcome, kind},
 };
 use crate::{
-    conn::{CloseReason, Machine, Now, Out},
+    conn::{CloseReason, LastWords, Machine, Now, Out},
     read::Reader,
     tail::Tail,
 };
@@ -552,7 +552,7 @@ impl Machine for LinkConn {
 
     /// One of ours is told by a farewell that the instance stops; every other end is a stream that
     /// ends.
-    fn close(&mut self, now: Now, reason: CloseReason, _text: &str, out: &mut Out) {
+    fn close(&mut self, now: Now, reason: CloseReason, _words: LastWords<'_>, out: &mut Out) {
         if self.closing.is_some() {
             return;
         }

@@ -124,7 +124,12 @@ impl Play {
             },
             _ if argument == 0 => to.pipe.cut(),
             _ if argument == 1 => {
-                from.end.machine.close(self.now, CloseReason::Shutdown, "", &mut from.end.out);
+                from.end.machine.close(
+                    self.now,
+                    CloseReason::Shutdown,
+                    "".into(),
+                    &mut from.end.out,
+                );
             }
             _ => {}
         }

@@ -174,9 +174,19 @@ impl Play {
     fn close(&mut self, argument: u8) {
         let text = "so be it";
         if argument & 1 == 0 {
-            self.server.machine.close(self.now, CloseReason::Kicked, text, &mut self.server.out);
+            self.server.machine.close(
+                self.now,
+                CloseReason::Kicked,
+                text.into(),
+                &mut self.server.out,
+            );
         } else {
-            self.client.machine.close(self.now, CloseReason::Done, text, &mut self.client.out);
+            self.client.machine.close(
+                self.now,
+                CloseReason::Done,
+                text.into(),
+                &mut self.client.out,
+            );
         }
     }
 

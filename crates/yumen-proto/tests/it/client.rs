@@ -173,7 +173,7 @@ fn reserved_and_unknown_kinds_are_counted_and_ignored() {
 fn closing_sends_nothing_and_discards_what_arrives() {
     let (mut conn, mut out, now) = conn();
     one(&mut conn, now, &announcement(Features::CLOSE));
-    conn.close(now, CloseReason::ByGame, "text", &mut out);
+    conn.close(now, CloseReason::ByGame, "text".into(), &mut out);
     assert!(out.is_empty());
     assert_eq!(one(&mut conn, now, &refusal()), None);
     assert_eq!(conn.on_deadline(at(now, 5_000), &mut out), Err(CloseReason::ByGame));

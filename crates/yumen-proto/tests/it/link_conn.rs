@@ -48,7 +48,7 @@ impl Side {
                 }
                 Ok(Some(event)) => self.events.push(format!("{event:?}")),
                 Err(reason) => {
-                    self.link.close(now, reason, "", &mut self.out);
+                    self.link.close(now, reason, "".into(), &mut self.out);
                     self.closed = Some(reason);
                     return;
                 }
@@ -476,14 +476,14 @@ fn a_frame_put_back_comes_again_and_counts_once() {
 fn a_farewell_is_heard_and_due_never_hears_one() {
     let now = start();
     let (mut gate_end, mut node_end) = pair(now, gate(&[]), node(&[]));
-    node_end.link.close(now, CloseReason::Shutdown, "", &mut node_end.out);
+    node_end.link.close(now, CloseReason::Shutdown, "".into(), &mut node_end.out);
     gate_end.hear(now, &node_end.says());
     assert_eq!(gate_end.events.last().unwrap(), "Farewell(Leaving)");
     let mut node_end = accept(now, node(&[]));
     node_end.hear(now, &due_handshake());
     node_end.says();
     node_end.link.farewell(Farewell::Leaving, &mut node_end.out);
-    node_end.link.close(now, CloseReason::Shutdown, "", &mut node_end.out);
+    node_end.link.close(now, CloseReason::Shutdown, "".into(), &mut node_end.out);
     assert!(node_end.says().is_empty());
 }
 

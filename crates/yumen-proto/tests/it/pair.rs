@@ -213,7 +213,7 @@ fn a_graceful_close_brings_everything_and_its_reason_to_the_client() {
         for push in 31..=40 {
             pair.settings.layout.encode_data(RouteId(2), push, b"push", end.out.buffer()).unwrap();
         }
-        end.machine.close(pair.now, CloseReason::Kicked, "elsewhere", &mut end.out);
+        end.machine.close(pair.now, CloseReason::Kicked, "elsewhere".into(), &mut end.out);
         pair.ask();
         for _ in 0..400 {
             pair.turn(0);

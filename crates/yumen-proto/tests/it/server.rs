@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use yumen_proto::{
     ClientConn, CloseReason, ConnState, Features, Heartbeat, Machine, Mechanism, Now, Out, Outcome,
     RouteId, ServerConn, ServerEvent, Settings, StatusReply,
+    conn::LastWords,
     extension::{Announce, CloseNotice, NoticeReason, kind},
 };
 
@@ -134,7 +135,7 @@ fn one_silent_interval_makes_it_pending_and_any_packet_active_again() {
     assert_eq!(conn.state(), ConnState::Pending);
     assert_eq!(feed(&mut conn, at(now, 16_000), &message(7), &mut out), [7], "still served");
     assert_eq!(conn.state(), ConnState::Active);
-    conn.close(at(now, 17_000), CloseReason::ByGame, "", &mut out);
+    conn.close(at(now, 17_000), CloseReason::ByGame, "".into(), &mut out);
     assert_eq!(conn.state(), ConnState::Closing);
 }
 
@@ -314,7 +315,7 @@ fn a_graceful_close_tells_why_if_that_was_announced() {
     let (mut conn, mut out, now) = conn(Settings::default());
     feed(&mut conn, now, &announcement(Features::CLOSE), &mut out);
     let mark = out.pending().len();
-    conn.close(now, CloseReason::Kicked, "elsewhere", &mut out);
+    conn.close(now, CloseReason::Kicked, "elsewhere".into(), &mut out);
     let [0, 0, 0, 16, 0x82, tail @ ..] = &out.pending()[mark..] else {
         panic!("{:?}", out.pending())
     };
@@ -322,15 +323,33 @@ fn a_graceful_close_tells_why_if_that_was_announced() {
     let notice = CloseNotice { reason, retry_after_ms: 0, text: "elsewhere" };
     assert_eq!(CloseNotice::parse(tail), Ok(notice));
     let len = out.pending().len();
-    conn.close(now, CloseReason::Shutdown, "", &mut out);
+    conn.close(now, CloseReason::Shutdown, "".into(), &mut out);
     assert_eq!(conn.closing(), Some(CloseReason::Kicked), "the first reason stays");
     assert_eq!(out.pending().len(), len);
 }
 
 #[test]
+fn a_graceful_close_tells_when_to_come_back_in_whole_milliseconds() {
+    let rows = [(0, 0), (1, 1), (1_000_000, 1), (2_500_001, 3), (u64::MAX, u32::MAX)];
+    for (nanos, ms) in rows {
+        let (mut conn, mut out, now) = conn(Settings::default());
+        feed(&mut conn, now, &announcement(Features::CLOSE), &mut out);
+        let mark = out.pending().len();
+        let words = LastWords { text: "soon", retry_after: Duration::from_nanos(nanos) };
+        conn.close(now, CloseReason::Shutdown, words, &mut out);
+        let [0, 0, 0, 11, 0x82, tail @ ..] = &out.pending()[mark..] else {
+            panic!("{:?}", out.pending())
+        };
+        let reason = NoticeReason::Shutdown;
+        let notice = CloseNotice { reason, retry_after_ms: ms, text: "soon" };
+        assert_eq!(CloseNotice::parse(tail), Ok(notice));
+    }
+}
+
+#[test]
 fn a_stranger_is_told_nothing() {
     let (mut conn, mut out, now) = conn(Settings::default());
-    conn.close(now, CloseReason::Kicked, "elsewhere", &mut out);
+    conn.close(now, CloseReason::Kicked, "elsewhere".into(), &mut out);
     assert!(out.is_empty());
     assert_eq!(conn.closing(), Some(CloseReason::Kicked));
 }
@@ -341,7 +360,7 @@ fn while_closing_what_arrives_is_discarded_and_nothing_is_answered() {
     feed(&mut conn, now, &announcement(Features::STATUS), &mut out);
     let _ = out.accepted(usize::MAX);
     feed(&mut conn, now, &message(1)[..9], &mut out);
-    conn.close(now, CloseReason::ByGame, "", &mut out);
+    conn.close(now, CloseReason::ByGame, "".into(), &mut out);
     assert_eq!(conn.held(), 0);
     let mut input = &message(2)[..];
     assert_eq!(conn.next(now, &mut input, &mut out), Ok(None));
@@ -360,7 +379,7 @@ fn while_closing_what_arrives_is_discarded_and_nothing_is_answered() {
 fn a_close_that_does_not_drain_ends_at_its_own_deadline() {
     let login_max = Duration::from_secs(2);
     let (mut conn, mut out, now) = conn(Settings { login_max, ..beating(1, 1, Mechanism::Tick) });
-    conn.close(at(now, 500), CloseReason::Shutdown, "", &mut out);
+    conn.close(at(now, 500), CloseReason::Shutdown, "".into(), &mut out);
     assert_eq!(conn.wrote(at(now, 500), 0, usize::MAX), Ok(()));
     assert_eq!(
         conn.on_deadline(at(now, 5_499), &mut out),

@@ -158,6 +158,10 @@ section! {
         write_stall_max "writeStallMax": Duration = "10s", Start => least(1_000_000);
         /// Longest time for draining at the end, before what is left is closed.
         drain_max "drainMax": Duration = "10s", Start;
+        /// Most clients a second that a gate which stops sends to the others: it closes them one after
+        /// the other, within half of `drainMax`, and asks those for whom that is too short to stay
+        /// away so long.
+        closes_per_second_max "closesPerSecondMax": u32 = 1000, Start => range(1, 0xffff_ffff);
     }
 }
 

@@ -13,6 +13,7 @@
 )]
 
 mod leaving;
+mod rolling;
 mod seeds;
 mod stores;
 mod users;
