@@ -118,6 +118,18 @@ fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
+/// Headers of load balancers.
+const PROXIED: [(&str, &[u8]); 5] = [
+    ("v1_tcp4", b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n"),
+    ("v1_tcp6", b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n"),
+    ("v1_unknown", b"PROXY UNKNOWN\r\n"),
+    ("v2_local", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
+    (
+        "v2_tcp4_id",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\xc0\0\x02\x07\xc6\x33\x64\x01\xdc\x04\x01\xbb\x05\0\x04edge",
+    ),
+];
+
 fn main() -> std::io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let write = |target: &str, name: &str, bytes: &[u8]| {
@@ -135,6 +147,9 @@ fn main() -> std::io::Result<()> {
     }
     for (name, selector, text) in CONFIGS {
         write("config_parse", name, &[&[selector][..], text.as_bytes()].concat())?;
+    }
+    for (name, bytes) in PROXIED {
+        write("proxy_parse", name, bytes)?;
     }
     for (name, bytes) in SCRIPTS {
         write("conn_ops", name, bytes)?;

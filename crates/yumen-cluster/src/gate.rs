@@ -24,6 +24,7 @@ mod parting;
 mod plan;
 #[doc(hidden)]
 pub mod probe;
+mod proxies;
 mod puzzle;
 mod run;
 mod serve;
@@ -58,7 +59,11 @@ use std::{
     time::Duration,
 };
 use tokio::sync::mpsc;
-use yumen_net::{acceptor::Counts, limit::Limiter, tcp};
+use yumen_net::{
+    acceptor::{Counts, Rules},
+    limit::Limiter,
+    tcp,
+};
 use yumen_proto::{conn::Heartbeat, link::Kind, packet::Layout};
 use yumen_settings::Settings;
 
@@ -76,7 +81,7 @@ pub struct Gate {
 #[derive(Debug)]
 pub(crate) struct Doorway {
     pub(crate) listener: std::net::TcpListener,
-    pub(crate) limiter: Limiter,
+    pub(crate) rules: Rules,
     pub(crate) protocol: &'static str,
     /// 0 is no limit.
     pub(crate) connections_max: usize,
@@ -291,8 +296,8 @@ impl GateBuilder {
                     addresses.push(addr);
                     let connections_max = listen.connections_max.now;
                     let limiter = Limiter::new(connections_max, listen.per_address_max.now);
-                    let protocol = listen.protocol();
-                    doorways.push(Doorway { listener, limiter, protocol, connections_max });
+                    let (protocol, rules) = (listen.protocol(), listen.rules(limiter));
+                    doorways.push(Doorway { listener, rules, protocol, connections_max });
                 }
                 Err(error) => {
                     problems.push(bind::advice(listen.protocol(), &listen.addr, &error));
@@ -347,7 +352,7 @@ fn finish(
     doors: Vec<Option<link::Door>>,
 ) -> Gate {
     let limits = gate.listens.iter().zip(&doorways);
-    let limits = limits.map(|(listen, door)| listen.limits(door.limiter.clone())).collect();
+    let limits = limits.map(|(listen, door)| listen.limits(door.rules.limiter.clone())).collect();
     let id = gate.id;
     let counts = Arc::new(Counts::new(doorways.len()));
     let plan = Arc::new(Plan {

@@ -3,14 +3,19 @@
 //!
 //! It runs beside the instances, so a busy instance delays nobody's handshake with the system. An
 //! error of `accept`, being out of descriptors included, is counted and waited out: the listener
-//! never ends by itself.
+//! never ends by itself. Connections of load balancers begin with a header, for which each waits by
+//! itself (`acceptor/fronted.rs`); limits then count the client's address.
+
+mod fronted;
 
 use crate::{
+    block::NetBlock,
     env::Listener,
     limit::{Limiter, Permit, Refused},
     socket::Socket,
     tcp::{Bound, Loose},
 };
+use fronted::{Fronted, Read, Unsound};
 use std::{
     io,
     net::SocketAddr,
@@ -39,7 +44,7 @@ const QUIET: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Arrival {
     socket: Loose,
-    /// Where the client is.
+    /// Where the client is, as a load balancer said where there is one. IPv4 in its IPv6 form is IPv4.
     pub peer: SocketAddr,
     /// Which of the component's listeners accepted it, from 0.
     pub listener: u16,
@@ -132,8 +137,42 @@ pub struct ListenerCounts {
     pub refused_total: AtomicU64,
     /// Connections refused because their address had as many as it may have.
     pub refused_address: AtomicU64,
+    /// Connections of load balancers refused because they did not begin with a whole and sound PROXY
+    /// header in time.
+    pub refused_header: AtomicU64,
     /// Errors of `accept`: out of descriptors, mostly.
     pub errors: AtomicU64,
+}
+
+/// Who may connect, and who is believed to speak for others.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Bounds on connections.
+    pub limiter: Limiter,
+    /// Load balancers: each of their connections has to begin with a PROXY header, of version 1 or 2. From
+    /// elsewhere such a header is a client's bytes like any other.
+    pub balancers: Arc<[NetBlock]>,
+    /// Proxies that say only later who the client is: their connections count in total, and at no address.
+    pub forwarders: Arc<[NetBlock]>,
+}
+
+impl From<Limiter> for Rules {
+    fn from(limiter: Limiter) -> Self {
+        Self { limiter, balancers: Arc::default(), forwarders: Arc::default() }
+    }
+}
+
+impl Rules {
+    fn admit(&self, peer: SocketAddr) -> Result<Permit, Refused> {
+        if has(&self.forwarders, peer) {
+            return self.limiter.admit_unknown();
+        }
+        self.limiter.admit(peer.ip())
+    }
+}
+
+fn has(blocks: &[NetBlock], peer: SocketAddr) -> bool {
+    blocks.iter().any(|block| block.has(peer.ip()))
 }
 
 fn add(counter: Option<&AtomicU64>) {
@@ -210,14 +249,15 @@ fn is_passing(error: &io::Error) -> bool {
 pub async fn accept(
     listener: std::net::TcpListener,
     index: u16,
-    limiter: Limiter,
+    rules: impl Into<Rules>,
     entrances: Vec<Entrance>,
     counts: Arc<Counts>,
 ) -> io::Result<()> {
     let listener = Bound::new(listener)?;
+    let porter = Porter { index, rules: rules.into(), entrances, counts };
     let mut pause = PAUSE_MIN;
     let mut complaint = Complaint::about(&listener);
-    let counts = counts.of(index);
+    let mut fronted = Fronted::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -225,42 +265,96 @@ pub async fn accept(
                 complaint.quiet = None;
                 continue;
             },
+            Some(read) = fronted.next() => {
+                if !porter.receive(read).await {
+                    return Ok(());
+                }
+                continue;
+            },
             accepted = listener.accept_loose() => accepted,
-            () = deserted(&entrances) => return Ok(()),
+            () = deserted(&porter.entrances) => return Ok(()),
         };
-        let (socket, peer) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok((socket, peer)) => {
+                pause = PAUSE_MIN;
+                if !porter.meet(socket, peer, &mut fronted).await {
+                    return Ok(());
+                }
+            }
             Err(error) => {
-                add(counts.map(|counts| &counts.errors));
+                add(porter.counts().map(|counts| &counts.errors));
                 if !is_passing(&error) {
                     complaint.add(&error);
                     tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }
-                continue;
             }
-        };
-        pause = PAUSE_MIN;
-        let permit = match limiter.admit(peer.ip()) {
+        }
+    }
+}
+
+/// Decides about connections whose client is known.
+struct Porter {
+    index: u16,
+    rules: Rules,
+    entrances: Vec<Entrance>,
+    counts: Arc<Counts>,
+}
+
+impl Porter {
+    fn counts(&self) -> Option<&ListenerCounts> {
+        self.counts.of(self.index)
+    }
+
+    /// Takes over a connection just accepted. False once no instance is left.
+    async fn meet(&self, socket: Loose, peer: SocketAddr, fronted: &mut Fronted) -> bool {
+        if !has(&self.rules.balancers, peer) {
+            return self.let_in(socket, peer).await;
+        }
+        if !fronted.wait_for(socket, peer) {
+            self.refuse_header();
+        }
+        true
+    }
+
+    fn refuse_header(&self) {
+        add(self.counts().map(|counts| &counts.refused_header));
+    }
+
+    /// Takes over a connection whose header was waited for. False once no instance is left.
+    async fn receive(&self, read: Read) -> bool {
+        match read {
+            Ok(Some((socket, peer))) => return self.let_in(socket, peer).await,
+            Ok(None) => {}
+            Err(Unsound) => self.refuse_header(),
+        }
+        true
+    }
+
+    /// Hands a connection to an instance, or refuses it. False once no instance is left.
+    async fn let_in(&self, socket: Loose, peer: SocketAddr) -> bool {
+        let permit = match self.rules.admit(peer) {
             Ok(permit) => permit,
             // Dropping the socket tells the peer.
             Err(refused) => {
-                add(counts.map(|counts| match refused {
+                add(self.counts().map(|counts| match refused {
                     Refused::Total => &counts.refused_total,
                     Refused::Address => &counts.refused_address,
                 }));
-                continue;
+                return true;
             }
         };
-        let least = entrances
+        let least = self
+            .entrances
             .iter()
             .filter(|entrance| !entrance.arrivals.is_closed())
             .min_by_key(|entrance| entrance.rank());
-        let Some(entrance) = least else { return Ok(()) };
+        let Some(entrance) = least else { return false };
         entrance.load.fetch_add(1, Ordering::Relaxed);
-        let arrival = Arrival { socket, peer, listener: index, permit };
+        let arrival = Arrival { socket, peer, listener: self.index, permit };
         if entrance.arrivals.send(arrival).await.is_ok() {
-            add(counts.map(|counts| &counts.accepted));
+            add(self.counts().map(|counts| &counts.accepted));
         }
+        true
     }
 }

@@ -24,6 +24,7 @@ use slab::Slab;
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     task::Waker,
@@ -278,6 +279,13 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     pub fn with<T>(&self, id: ConnId, f: impl FnOnce(&mut M, &mut Out, &mut D) -> T) -> Option<T> {
         let slot = self.slot(id)?;
         self.session(slot, id, |s| f(&mut s.machine, &mut s.out, &mut s.data))
+    }
+
+    /// The client behind a proxy, as the transport's handshake has named it; once, for
+    /// [`Service::on_open`]. Port 0 where it is not known.
+    pub fn take_client(&self, id: ConnId) -> Option<SocketAddr> {
+        let slot = self.slot(id)?;
+        self.session(slot, id, |s| s.transport.take_client()).flatten()
     }
 
     /// Reads from a held connection again, beginning with what was kept.

@@ -21,6 +21,7 @@
 )]
 
 pub mod acceptor;
+pub mod block;
 pub mod driver;
 pub mod env;
 pub mod histogram;

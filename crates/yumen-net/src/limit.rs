@@ -67,30 +67,33 @@ impl Limiter {
     /// # Errors
     /// [`Refused`] names the bound.
     pub fn admit(&self, address: IpAddr) -> Result<Permit, Refused> {
-        // A listener for both families sees an IPv4 client in its IPv6 form.
-        let address = address.to_canonical();
-        let full = |count: usize, max: usize| max > 0 && count >= max;
-        let address_max = self.0.address_max.load(Relaxed);
+        let mut permit = self.admit_unknown()?;
+        permit.count_at(address)?;
+        Ok(permit)
+    }
+
+    /// Room for one connection whose address is not known yet; see [`Permit::count_at`].
+    ///
+    /// # Errors
+    /// [`Refused::Total`].
+    pub fn admit_unknown(&self) -> Result<Permit, Refused> {
+        let total_max = self.0.total_max.load(Relaxed);
         let mut counts = self.0.counts();
-        if full(counts.total, self.0.total_max.load(Relaxed)) {
+        if is_full(counts.total, total_max) {
             return Err(Refused::Total);
         }
-        let counted = (address_max > 0).then_some(address);
-        if let Some(address) = counted {
-            let known = counts.addresses.get(&address).copied().unwrap_or(0);
-            if full(known, address_max) {
-                return Err(Refused::Address);
-            }
-            counts.addresses.insert(address, known.saturating_add(1));
-        }
         counts.total = counts.total.saturating_add(1);
-        Ok(Permit { limiter: Arc::clone(&self.0), counted })
+        Ok(Permit { limiter: Arc::clone(&self.0), counted: None })
     }
 
     /// Connections admitted and not yet gone.
     pub fn total(&self) -> usize {
         self.0.counts().total
     }
+}
+
+fn is_full(count: usize, max: usize) -> bool {
+    max > 0 && count >= max
 }
 
 impl Inner {
@@ -105,6 +108,31 @@ pub struct Permit {
     limiter: Arc<Inner>,
     /// The address at which it counts.
     counted: Option<IpAddr>,
+}
+
+impl Permit {
+    /// The address of the connection is known now: it counts there from here on, if there is a limit.
+    /// Where it counts already it stays.
+    ///
+    /// # Errors
+    /// [`Refused::Address`]; it still counts in total, until it is dropped.
+    pub fn count_at(&mut self, address: IpAddr) -> Result<(), Refused> {
+        let address_max = self.limiter.address_max.load(Relaxed);
+        if self.counted.is_some() || address_max == 0 {
+            return Ok(());
+        }
+        // A listener for both families sees an IPv4 client in its IPv6 form.
+        let address = address.to_canonical();
+        let mut counts = self.limiter.counts();
+        let known = counts.addresses.get(&address).copied().unwrap_or(0);
+        if is_full(known, address_max) {
+            return Err(Refused::Address);
+        }
+        counts.addresses.insert(address, known.saturating_add(1));
+        drop(counts);
+        self.counted = Some(address);
+        Ok(())
+    }
 }
 
 impl Drop for Permit {
@@ -147,6 +175,24 @@ mod tests {
         let _one = limiter.admit(A).unwrap();
         let mapped = limiter.admit(plain.to_ipv6_mapped().into());
         assert_eq!(mapped.unwrap_err(), Refused::Address);
+    }
+
+    #[test]
+    fn a_connection_whose_address_comes_later_counts_there_from_then_on() {
+        let limiter = Limiter::new(3, 1);
+        let mut early = limiter.admit_unknown().unwrap();
+        let mut late = limiter.admit_unknown().unwrap();
+        assert_eq!(early.count_at(A), Ok(()));
+        assert_eq!(early.count_at(B), Ok(()), "it stays where it is");
+        assert_eq!(late.count_at(A), Err(Refused::Address));
+        assert_eq!(limiter.admit(A).unwrap_err(), Refused::Address);
+        assert_eq!(limiter.total(), 2, "who was refused gave its place back");
+        drop(early);
+        assert_eq!(late.count_at(A), Ok(()));
+        let _other = limiter.admit(B).unwrap();
+        assert_eq!(limiter.admit_unknown().unwrap_err(), Refused::Total);
+        drop(late);
+        let _third = limiter.admit(A).unwrap();
     }
 
     #[test]

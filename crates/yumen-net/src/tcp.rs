@@ -57,6 +57,10 @@ fn bind_one(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket =
         socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        // `[::]` serves IPv4 as well, whatever the machine's own default is.
+        socket.set_only_v6(false)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(addr))?;
     socket.listen(BACKLOG)?;
@@ -82,7 +86,7 @@ impl Bound {
     /// Out of descriptors, or a peer that left already: give way, then go on.
     pub async fn accept_loose(&self) -> io::Result<(Loose, SocketAddr)> {
         let (stream, peer) = self.0.accept().await?;
-        Ok((Loose(stream.into_std()?), peer))
+        Ok((Loose(stream.into_std()?), canonical(peer)))
     }
 }
 
@@ -94,9 +98,14 @@ impl Listener for Bound {
     fn accept(&mut self) -> LocalFuture<'_, io::Result<(Socket, SocketAddr)>> {
         Box::pin(async {
             let (stream, peer) = self.0.accept().await?;
-            Ok((Socket::Tcp(TcpSocket::wrap(stream)?), peer))
+            Ok((Socket::Tcp(TcpSocket::wrap(stream)?), canonical(peer)))
         })
     }
+}
+
+/// A listener for both families sees an IPv4 client in its IPv6 form: here it has its own.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 /// A connection on its way to the thread that will use it.
@@ -120,6 +129,41 @@ impl Loose {
         let stream = TcpStream::from_std(self.0)?;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+}
+
+/// A connection whose first bytes are looked at before anybody reads it.
+pub(crate) struct Peeked(TcpStream);
+
+impl Loose {
+    pub(crate) fn peeked(self) -> io::Result<Peeked> {
+        TcpStream::from_std(self.0).map(Peeked)
+    }
+}
+
+impl Peeked {
+    /// Copies what is there into `space` and leaves it there; 0 at the end of the stream.
+    pub(crate) async fn peek(&self, space: &mut [u8]) -> io::Result<usize> {
+        self.0.peek(space).await
+    }
+
+    /// Takes the first `n` bytes off, which have been seen.
+    pub(crate) fn take(&self, mut n: usize) -> io::Result<()> {
+        let mut seen = [0; 256];
+        while n > 0 {
+            let most = n.min(seen.len());
+            let took = self.0.try_read(seen.get_mut(..most).unwrap_or_default())?;
+            if took == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            n = n.saturating_sub(took);
+        }
+        Ok(())
+    }
+
+    /// On its way again, to whoever reads on.
+    pub(crate) fn loose(self) -> io::Result<Loose> {
+        self.0.into_std().map(Loose)
     }
 }
 

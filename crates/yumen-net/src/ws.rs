@@ -8,6 +8,7 @@
 //! The library is given whole frames and never more, so between two messages it knows nothing and is
 //! dropped: an idle WebSocket connection holds no buffer, whatever it has received.
 
+mod forwarded;
 pub mod handshake;
 
 use crate::env::Dice;
@@ -16,6 +17,7 @@ use handshake::{Options, Progress};
 use std::{
     fmt,
     io::{self, Cursor, Read, Write},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,6 +55,10 @@ pub struct Link {
     message_max: usize,
     /// Masks what a client sends; a server does not mask.
     dice: Option<Dice>,
+    /// The peer is a proxy that is believed.
+    is_forwarded: bool,
+    /// Who is behind it, until somebody takes it.
+    client: Option<Box<SocketAddr>>,
 }
 
 enum State {
@@ -94,7 +100,34 @@ impl Link {
     fn new(state: State, message_max: usize, dice: Option<Dice>) -> Self {
         let (input, wire) = (Vec::new(), Out::default());
         let course = Course::default();
-        Self { state, input, at: 0, unread: false, course, wire, message_max, dice }
+        let (is_forwarded, client) = (false, None);
+        Self {
+            state,
+            input,
+            at: 0,
+            unread: false,
+            course,
+            wire,
+            message_max,
+            dice,
+            is_forwarded,
+            client,
+        }
+    }
+
+    /// The same, for a connection from `peer`: if that is one of the proxies of the options, it is believed
+    /// when it says who the client is.
+    #[must_use]
+    pub fn from_peer(mut self, peer: IpAddr) -> Self {
+        if let State::Greeting { options, .. } = &self.state {
+            self.is_forwarded = options.believes(peer);
+        }
+        self
+    }
+
+    /// The client behind the proxy, once, after the handshake. Port 0 where it is not known.
+    pub(crate) fn take_client(&mut self) -> Option<SocketAddr> {
+        self.client.take().map(|client| *client)
     }
 
     /// Whether the handshake is over and messages may flow.
@@ -138,7 +171,13 @@ impl Link {
     fn greet(&mut self) -> Result<bool, CloseReason> {
         let bytes = self.input.get(self.at..).unwrap_or_default();
         let progress = match &self.state {
-            State::Greeting { options, .. } => handshake::answer(bytes, options),
+            State::Greeting { options, .. } => {
+                let progress = handshake::answer(bytes, options);
+                if self.is_forwarded && matches!(progress, Progress::Open { .. }) {
+                    self.client = handshake::client(bytes, options).map(Box::new);
+                }
+                progress
+            }
             State::Dialing { accept, .. } => handshake::check(bytes, accept),
             State::Open(_) | State::Done => return Ok(true),
         };

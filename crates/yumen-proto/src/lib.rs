@@ -6,7 +6,8 @@
 //!
 //! Read in this order: [`packet`] (what a client and a gate say to each other), [`extension`] (what
 //! we add to that, once both sides have announced it), [`conn`] (one client connection, seen from
-//! either end), [`link`] (what two instances say to each other).
+//! either end), [`link`] (what two instances say to each other), [`proxy`] (what a load balancer puts in
+//! front of a connection).
 #![cfg_attr(
     test,
     allow(
@@ -25,6 +26,7 @@ mod flags;
 pub mod id;
 pub mod link;
 pub mod packet;
+pub mod proxy;
 mod read;
 mod tail;
 #[cfg(feature = "testing")]

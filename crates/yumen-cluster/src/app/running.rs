@@ -230,9 +230,9 @@ impl Running {
             if let Ok(address) = doorway.listener.local_addr() {
                 tracing::info!(%address, "clients are let in");
             }
-            let (limiter, counts) = (doorway.limiter, Arc::clone(&front.counts));
+            let (rules, counts) = (doorway.rules, Arc::clone(&front.counts));
             let accept =
-                acceptor::accept(doorway.listener, index, limiter, entrances.clone(), counts);
+                acceptor::accept(doorway.listener, index, rules, entrances.clone(), counts);
             self.acceptors.spawn(accept);
         }
     }

@@ -101,6 +101,8 @@ impl Decided {
         if self.listens.is_empty() {
             problems.push("no listener: add `.listen(Tcp::on(\"0.0.0.0:3553\"))`".to_owned());
         }
+        let listens = self.listens.iter();
+        problems.extend(listens.flat_map(|listen| listen.proxies.problems.iter().cloned()));
         if self.in_flight_max == 0 {
             problems.push("in_flight_max is 0: no message could be forwarded".to_owned());
         }

@@ -19,6 +19,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Told {
     listener: AtomicU64,
     address: AtomicU64,
+    header: AtomicU64,
 }
 
 /// How much was added since the last call.
@@ -52,7 +53,15 @@ impl Hall {
                  (yumen.gate.perAddressMax)"
             );
         }
-        if listener > 0 || address > 0 {
+        let header = fresh(&told.header, counts, |listener| &listener.refused_header);
+        if header > 0 {
+            tracing::warn!(
+                refused = header,
+                "connections of load balancers refused: they did not begin with a PROXY header within 3 s; \
+                 let the load balancer send it, or take its address out of yumen.gate.*.proxyProtocol"
+            );
+        }
+        if listener > 0 || address > 0 || header > 0 {
             self.doors_said.set(Some(now.mono));
         }
     }

@@ -59,6 +59,9 @@ enum Entry {
 
 impl Service<ServerConn, Session> for Front {
     fn on_open(&self, conn: ConnId) {
+        if !self.0.is_let_in(conn) {
+            return;
+        }
         self.0.driver.with(conn, |_, _, session| session.open = true);
         self.0.trigger(Event::Connect, conn, None);
     }

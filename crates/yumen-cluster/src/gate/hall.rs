@@ -144,7 +144,7 @@ impl Hall {
         self.arrived(listener);
         let now = self.env.clock.now();
         let machine = ServerConn::new(Arc::clone(&listen.settings), now);
-        let transport = listen.transport(now);
+        let transport = listen.transport(now, peer);
         let session = Session::new(peer, listener, permit, now.mono);
         self.driver.accept(socket, transport, machine, session);
     }
@@ -400,15 +400,16 @@ impl Hall {
 }
 
 impl super::plan::Listen {
-    fn transport(&self, now: Now) -> Transport {
+    fn transport(&self, now: Now, peer: std::net::SocketAddr) -> Transport {
         match &self.transport {
             super::plan::Kind::Tcp => {
-                let _a_stream_has_no_handshake = now;
+                let _a_stream_has_no_handshake = (now, peer);
                 Transport::Stream
             }
             #[cfg(feature = "ws")]
             super::plan::Kind::Ws(options) => {
-                Transport::Ws(Box::new(yumen_net::ws::Link::server(options, now.mono)))
+                let link = yumen_net::ws::Link::server(options, now.mono).from_peer(peer.ip());
+                Transport::Ws(Box::new(link))
             }
         }
     }

@@ -68,6 +68,8 @@ pub struct ListenerStats {
     pub refused_listener: u64,
     /// Connections refused because their address had as many as it may have.
     pub refused_address: u64,
+    /// Connections of load balancers refused because they began with no sound PROXY header in time.
+    pub refused_header: u64,
     /// Errors of accepting: out of descriptors, mostly.
     pub accept_errors: u64,
 }
@@ -176,6 +178,7 @@ impl GateHandle {
             accepted: read(&counts.accepted),
             refused_listener: read(&counts.refused_total),
             refused_address: read(&counts.refused_address),
+            refused_header: read(&counts.refused_header),
             accept_errors: read(&counts.errors),
         };
         self.addresses.iter().zip(self.counts.listeners()).map(one).collect()
@@ -187,9 +190,11 @@ impl GateHandle {
         for listener in self.listeners() {
             sum.refused_listener = sum.refused_listener.saturating_add(listener.refused_listener);
             sum.refused_address = sum.refused_address.saturating_add(listener.refused_address);
+            sum.refused_header = sum.refused_header.saturating_add(listener.refused_header);
             sum.accept_errors = sum.accept_errors.saturating_add(listener.accept_errors);
         }
-        sum.refused = sum.refused_listener.saturating_add(sum.refused_address);
+        let beyond = sum.refused_listener.saturating_add(sum.refused_address);
+        sum.refused = beyond.saturating_add(sum.refused_header);
         for inbox in &self.inboxes {
             let (reply, answer) = oneshot::channel();
             if inbox.send(Ask::Stats(reply)).await.is_ok()

@@ -3,9 +3,10 @@
 use super::{
     decide::Code,
     plan::{self, Limit, Limits},
+    proxies::{Named, Proxies},
 };
 use std::{sync::Arc, time::Duration};
-use yumen_net::limit::Limiter;
+use yumen_net::{acceptor::Rules, limit::Limiter};
 use yumen_proto::conn::{self, Heartbeat};
 #[cfg(feature = "ws")]
 use yumen_settings::WsServerSettings;
@@ -24,6 +25,7 @@ pub struct Listen {
     per_address_max: Option<usize>,
     heartbeat: Option<Heartbeat>,
     login_max: Option<Duration>,
+    proxies: Named,
     #[cfg(feature = "ws")]
     ws: Option<Door>,
 }
@@ -42,6 +44,7 @@ pub(super) struct Heard {
     pub(super) addr: String,
     pub(super) connections_max: Limit<usize>,
     pub(super) per_address_max: Limit<usize>,
+    pub(super) proxies: Proxies,
     pub(super) plan: plan::Listen,
 }
 
@@ -49,6 +52,11 @@ impl Heard {
     /// `tcp` or `ws`.
     pub(super) fn protocol(&self) -> &'static str {
         if self.plan.is_ws() { "ws" } else { "tcp" }
+    }
+
+    pub(super) fn rules(&self, limiter: Limiter) -> Rules {
+        let Proxies { balancers, forwarders, .. } = self.proxies.clone();
+        Rules { limiter, balancers, forwarders }
     }
 
     pub(super) fn limits(&self, limiter: Limiter) -> Limits {
@@ -67,6 +75,7 @@ struct Written<'a> {
     connections_max: usize,
     heartbeat: Heartbeat,
     login_max: Duration,
+    proxies: Named,
 }
 
 impl Listen {
@@ -78,6 +87,7 @@ impl Listen {
             per_address_max: None,
             heartbeat: None,
             login_max: None,
+            proxies: Named::default(),
             #[cfg(feature = "ws")]
             ws: None,
         }
@@ -88,7 +98,12 @@ impl Listen {
         #[cfg(feature = "ws")]
         if self.ws.is_some() {
             let server = &settings.network.ws.server;
+            let own = &settings.yumen.gate.ws;
             return Written {
+                proxies: Named {
+                    proxy_protocol: Some(own.proxy_protocol.clone()),
+                    forwarded_for: Some(own.forwarded_for.clone()),
+                },
                 addr: settings.is_set("etc.network.ws.server.addr").then_some(&server.addr),
                 connections_max: server.max_conn_num,
                 heartbeat: server.heartbeat(),
@@ -96,7 +111,9 @@ impl Listen {
             };
         }
         let server = &settings.network.tcp.server;
+        let proxy_protocol = Some(settings.yumen.gate.tcp.proxy_protocol.clone());
         Written {
+            proxies: Named { proxy_protocol, forwarded_for: None },
             addr: settings.is_set("etc.network.tcp.server.addr").then_some(&server.addr),
             connections_max: server.max_conn_num,
             heartbeat: server.heartbeat(),
@@ -121,7 +138,9 @@ impl Listen {
             login_max: login_max.unwrap_or(common.login_max),
             ..common.clone()
         };
-        let transport = self.transport(&connection, settings);
+        let named = written.map(|written| written.proxies.clone()).unwrap_or_default();
+        let proxies = Proxies::read(self.proxies.clone().or(named), self.protocol());
+        let transport = self.transport((&connection, &proxies), settings);
         let elsewhere = written.and_then(|written| written.addr).filter(|_| self.is_default);
         let addr = elsewhere.map_or(self.addr, str::to_owned);
         let total = written.map(|written| written.connections_max);
@@ -130,12 +149,26 @@ impl Listen {
             addr: addr.clone(),
             connections_max: Limit::new(self.connections_max, total, CONNECTIONS_MAX),
             per_address_max: Limit::new(self.per_address_max, address, 0),
+            proxies,
             plan: plan::Listen { addr, settings: Arc::new(connection), transport },
         }
     }
 
-    fn transport(&self, connection: &conn::Settings, settings: Option<&Settings>) -> plan::Kind {
-        let _only_messages_have_a_largest = (connection, settings);
+    /// `tcp` or `ws`.
+    fn protocol(&self) -> &'static str {
+        #[cfg(feature = "ws")]
+        if self.ws.is_some() {
+            return "ws";
+        }
+        "tcp"
+    }
+
+    fn transport(
+        &self,
+        (connection, proxies): (&conn::Settings, &Proxies),
+        settings: Option<&Settings>,
+    ) -> plan::Kind {
+        let _only_messages_have_a_largest = (connection, proxies, settings);
         #[cfg(feature = "ws")]
         if let Some(Door { path, origins }) = &self.ws {
             use yumen_net::ws::handshake::Options;
@@ -146,6 +179,7 @@ impl Listen {
             let origins = origins.clone().or_else(|| Some(written?.origins.clone()));
             options.path = path.unwrap_or_else(all);
             options.origins = origins.unwrap_or_else(any);
+            options.forwarders = Arc::clone(&proxies.forwarders);
             return plan::Kind::Ws(Arc::new(options));
         }
         plan::Kind::Tcp
@@ -172,6 +206,20 @@ macro_rules! listener {
             #[must_use]
             pub fn per_address_max(mut self, count: usize) -> Self {
                 self.0.per_address_max = Some(count);
+                self
+            }
+
+            /// Load balancers, as `10.0.0.7` or `10.0.0.0/8`: each of their connections has to begin with
+            /// a PROXY header, version 1 or 2, within 3 s, and is its client's then; one that does not is
+            /// refused and counted. From elsewhere such a header is nonsense. Default: `proxyProtocol` of
+            /// the gate's settings (`yumen.gate.tcp` or `.ws`), or else nobody.
+            #[must_use]
+            pub fn proxy_protocol<T: Into<String>>(
+                mut self,
+                balancers: impl IntoIterator<Item = T>,
+            ) -> Self {
+                let balancers = balancers.into_iter().map(Into::into).collect();
+                self.0.proxies.proxy_protocol = Some(balancers);
                 self
             }
 
@@ -274,6 +322,15 @@ impl Ws {
         if let Some(door) = &mut self.0.ws {
             door.origins = Some(origins.into_iter().map(Into::into).collect());
         }
+        self
+    }
+
+    /// Proxies, as `10.0.0.7` or `10.0.0.0/8`, that are believed when they say in `X-Forwarded-For` who
+    /// the client is: the rightmost address that is none of them. Default: `yumen.gate.ws.forwardedFor` of
+    /// the gate's settings, or else nobody.
+    #[must_use]
+    pub fn forwarded_for<T: Into<String>>(mut self, proxies: impl IntoIterator<Item = T>) -> Self {
+        self.0.proxies.forwarded_for = Some(proxies.into_iter().map(Into::into).collect());
         self
     }
 }

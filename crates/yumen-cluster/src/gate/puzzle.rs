@@ -64,6 +64,12 @@ impl Hall {
                     "a client seems to use {guess}, but this gate is configured with {configured}: \
                      give both the same `packet` settings"
                 ),
+                Guess::Proxied => tracing::warn!(
+                    %peer,
+                    listener = %at,
+                    "a connection begins with a PROXY header, and nobody there is believed: if it is your \
+                     load balancer, list its address in yumen.gate.tcp.proxyProtocol (or .ws)"
+                ),
                 Guess::Http | Guess::Tls | _ => tracing::warn!(
                     %peer,
                     listener = %at,

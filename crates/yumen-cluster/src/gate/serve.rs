@@ -8,7 +8,11 @@ use super::{
     sessions::Session,
     stats::{add, bump},
 };
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::Arc,
+};
 use yumen_core::cluster::Event;
 use yumen_mesh::{LinkId, Receive};
 use yumen_proto::{
@@ -139,13 +143,7 @@ impl Hall {
         match command {
             Command::GetIp { target } => match self.peer_of(target) {
                 None => NOT_FOUND,
-                Some(peer) => {
-                    let ip = match peer.ip() {
-                        IpAddr::V4(ip) => Some(ip),
-                        IpAddr::V6(ip) => ip.to_ipv4_mapped(),
-                    };
-                    (code::OK, Reply::Ip(ip))
-                }
+                Some(peer) => (code::OK, Reply::Ip(Some(ip_for_due(peer.ip())))),
             },
             Command::Address { target } => match self.peer_of(target) {
                 None => NOT_FOUND,
@@ -291,5 +289,29 @@ impl Hall {
                 Faults::tell(calm, now, &error, "users' places could not be released");
             }
         });
+    }
+}
+
+/// A client's address as due tells it: what is no IPv4 is 0.0.0.0. One of ours asks for the whole address.
+fn ip_for_due(ip: IpAddr) -> Ipv4Addr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip,
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_is_told_0_0_0_0_of_a_client_with_ipv6() {
+        for (ip, expected) in [
+            ("2001:db8::7", "0.0.0.0"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+        ] {
+            assert_eq!(ip_for_due(ip.parse().unwrap()).to_string(), expected);
+        }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Session {
     /// Most connections have none of these.
     pub(crate) more: Option<Box<More>>,
     /// Gives the place in the limits back when the session is dropped.
-    pub(crate) _permit: Option<Permit>,
+    pub(crate) permit: Option<Permit>,
 }
 
 /// Who a connection belongs to.
@@ -147,7 +147,7 @@ impl Session {
             since: now,
             login: None,
             more: None,
-            _permit: permit,
+            permit,
         }
     }
 

@@ -70,12 +70,14 @@ stats! {
     /// Sessions that are not read, because of what they have in flight or of a full lane; those that
     /// are read again leave within a second.
     waiting,
-    /// Connections beyond a limit, closed as soon as they were accepted; the sum of the next two.
+    /// Connections closed as soon as they were accepted; the sum of the next three.
     refused,
     /// Of these, connections beyond what their listener may have.
     refused_listener,
     /// Of these, connections beyond what one address may have.
     refused_address,
+    /// Of these, connections of load balancers that began with no PROXY header.
+    refused_header,
     /// Errors of accepting connections: out of descriptors, mostly.
     accept_errors,
     /// Connections taken over so far: those that are there and those that are closed.

@@ -139,8 +139,8 @@ families! {
         GATE_SWEEP = "yumen_gate_sweep_seconds" Histogram [];
     }
     Service {
-        /// Connections beyond a limit, closed as soon as they were accepted: of the `listener`, or of
-        /// one `address`.
+        /// Connections closed as soon as they were accepted: beyond the limit of the `listener`, or of
+        /// one `address`, or of a load balancer without a PROXY `header`.
         GATE_REFUSED = "yumen_gate_refused_total" Counter ["listener", "reason"];
         /// Errors of accepting connections: out of descriptors, mostly.
         GATE_ACCEPT_ERRORS = "yumen_gate_accept_errors_total" Counter ["listener"];

@@ -17,7 +17,11 @@ pub(super) fn acceptor(page: &mut Page<'_>, gate: &GateHandle) {
     let whose = Whose(&[gate.name()]);
     for (index, counts) in gate.listeners().iter().enumerate() {
         let listener = listener(Some(&counts.address), index);
-        let refused = [("listener", counts.refused_listener), ("address", counts.refused_address)];
+        let refused = [
+            ("listener", counts.refused_listener),
+            ("address", counts.refused_address),
+            ("header", counts.refused_header),
+        ];
         for (reason, count) in refused {
             page.sample(&family::GATE_REFUSED, whose, &[&listener, reason], count);
         }
@@ -102,8 +106,8 @@ fn shown(name: &'static str) -> Shown {
         "sent_again" => (&family::GATE_SENT_AGAIN, None),
         "held" => (&family::GATE_HELD, None),
         "connections" | "users" | "waiting" | "accepted" | "closed" | "refused"
-        | "refused_listener" | "refused_address" | "accept_errors" | "messages_in"
-        | "messages_out" | "bytes_in" | "bytes_out" => return Shown::Elsewhere,
+        | "refused_listener" | "refused_address" | "refused_header" | "accept_errors"
+        | "messages_in" | "messages_out" | "bytes_in" | "bytes_out" => return Shown::Elsewhere,
         _ => return Shown::Nowhere,
     };
     Shown::As(family, label)

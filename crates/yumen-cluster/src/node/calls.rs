@@ -319,7 +319,10 @@ pub(crate) fn online_of(reply: &Reply) -> bool {
 pub(crate) fn address_of(reply: Reply) -> Result<SocketAddr, Status> {
     match reply {
         Reply::Address(Some(address)) => Ok(address),
-        Reply::Ip(Some(ip)) => Ok(SocketAddr::new(IpAddr::V4(ip), 0)),
+        Reply::Ip(Some(ip)) if !ip.is_unspecified() => Ok(SocketAddr::new(IpAddr::V4(ip), 0)),
+        Reply::Ip(Some(_)) => Err(Status::not_found(
+            "the client has an IPv6 address, which a gate of due cannot tell: it says 0.0.0.0",
+        )),
         Reply::Done
         | Reply::Ip(None)
         | Reply::Address(None)

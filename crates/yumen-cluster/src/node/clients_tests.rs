@@ -212,6 +212,9 @@ fn a_client_is_asked_for() {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
         b.paper.answers.borrow_mut().push_back((0, Reply::Address(Some(here))));
         assert_eq!(session.address().await.unwrap(), here);
+        // What a gate of due says of a client with IPv6 is no address.
+        b.paper.answers.borrow_mut().push_back((0, Reply::Ip(Some(Ipv4Addr::UNSPECIFIED))));
+        assert_eq!(session.address().await.unwrap_err().code(), Code::NOT_FOUND);
         assert!(!clients.is_online(SEVEN).await.unwrap());
         b.online(7, "gate-1").await;
         b.paper.answers.borrow_mut().push_back((0, Reply::Online(true)));

@@ -31,6 +31,7 @@ mod node;
 mod order;
 mod outside;
 mod places;
+mod proxies;
 mod rig;
 mod routing;
 mod sessions;

@@ -4,6 +4,7 @@
 use crate::ws::Link;
 use std::{
     cell::RefCell,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 use yumen_proto::conn::{CloseReason, Machine, Out};
@@ -58,6 +59,15 @@ impl Transport {
             Self::Stream => true,
             #[cfg(feature = "ws")]
             Self::Ws(link) => link.is_open(),
+        }
+    }
+
+    /// The client, if the transport's handshake has named one; once.
+    pub(super) fn take_client(&mut self) -> Option<SocketAddr> {
+        match self {
+            Self::Stream => None,
+            #[cfg(feature = "ws")]
+            Self::Ws(link) => link.take_client(),
         }
     }
 

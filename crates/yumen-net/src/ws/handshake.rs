@@ -3,9 +3,14 @@
 //! A listener answers for its own path and nothing else: there is no shared table of handlers that
 //! another component could appear on (W-18). A request is at most [`REQUEST_MAX`] bytes.
 
-use crate::env::Dice;
+use super::forwarded;
+use crate::{block::NetBlock, env::Dice};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tungstenite::handshake::derive_accept_key;
 use yumen_proto::conn::HandshakeFault;
 
@@ -25,12 +30,20 @@ pub struct Options {
     pub origins: Vec<String>,
     /// Largest message, in bytes; larger ones close the connection.
     pub message_max: usize,
+    /// Proxies that are believed when they say in `X-Forwarded-For` who the client is. Default: none.
+    pub forwarders: Arc<[NetBlock]>,
 }
 
 impl Options {
     /// Any path and origin, messages of up to `message_max` bytes.
     pub fn new(message_max: usize) -> Self {
-        Self { path: "/".to_owned(), origins: vec!["*".to_owned()], message_max }
+        let (path, origins) = ("/".to_owned(), vec!["*".to_owned()]);
+        Self { path, origins, message_max, forwarders: Arc::default() }
+    }
+
+    /// Whether whoever connects from there is believed to speak for others.
+    pub(crate) fn believes(&self, peer: IpAddr) -> bool {
+        self.forwarders.iter().any(|block| block.has(peer))
     }
 
     fn serves(&self, target: &str) -> bool {
@@ -112,6 +125,16 @@ pub(crate) fn answer(bytes: &[u8], options: &Options) -> Progress {
          Sec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     Progress::Open { used, reply }
+}
+
+/// Who a request comes from, as the proxies before the listener say. `bytes` begin with a whole request.
+pub(crate) fn client(bytes: &[u8], options: &Options) -> Option<SocketAddr> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    request.parse(bytes).ok()?;
+    let lines = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case("X-Forwarded-For"));
+    let texts = lines.map(|h| std::str::from_utf8(h.value).unwrap_or_default());
+    forwarded::client(texts, &options.forwarders)
 }
 
 /// A client's request, and what the answer must accept.

@@ -9,13 +9,14 @@ use std::{
     },
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::{JoinHandle, spawn_local, yield_now},
 };
 use yumen_net::{
-    acceptor::{Arrival, Counts, Door, Entrance, ListenerCounts, accept, door},
+    acceptor::{Arrival, Counts, Door, Entrance, ListenerCounts, Rules, accept, door},
     limit::Limiter,
+    socket::Socket,
     tcp::bind,
 };
 
@@ -26,10 +27,14 @@ struct Rig {
 }
 
 impl Rig {
-    fn start(limiter: Limiter, entrances: Vec<Entrance>) -> Self {
-        let listener = bind("127.0.0.1:0").unwrap();
+    fn start(rules: impl Into<Rules>, entrances: Vec<Entrance>) -> Self {
+        Self::on("127.0.0.1:0", rules.into(), entrances)
+    }
+
+    fn on(addr: &str, rules: Rules, entrances: Vec<Entrance>) -> Self {
+        let listener = bind(addr).unwrap();
         let (addr, counts) = (listener.local_addr().unwrap(), Arc::new(Counts::new(1)));
-        let task = spawn_local(accept(listener, 0, limiter, entrances, Arc::clone(&counts)));
+        let task = spawn_local(accept(listener, 0, rules, entrances, Arc::clone(&counts)));
         Self { addr, counts, task }
     }
 
@@ -176,5 +181,150 @@ fn it_ends_when_no_instance_is_left_and_passes_over_those_that_have_gone() {
         rig.task.await.unwrap().unwrap();
         assert!(TcpStream::connect(rig.addr).await.is_err(), "the port is free again");
         assert_eq!(limiter.total(), 0);
+    });
+}
+
+/// Believes load balancers on this machine.
+fn behind_balancers(limiter: Limiter) -> Rules {
+    Rules { balancers: ["127.0.0.0/8".parse().unwrap()].into(), ..limiter.into() }
+}
+
+async fn read(socket: &mut Socket, len: usize) -> Vec<u8> {
+    let (mut space, mut seen) = ([0; 64], Vec::new());
+    while seen.len() < len {
+        let n = std::future::poll_fn(|cx| socket.poll_read(cx, &mut space)).await.unwrap();
+        assert!(n > 0, "the stream ended after {seen:?}");
+        seen.extend_from_slice(&space[..n]);
+    }
+    seen
+}
+
+async fn until(counter: &AtomicU64, count: u64) {
+    while counter.load(Ordering::Relaxed) < count {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+const V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\xdc\x04\x01\xbb";
+
+#[test]
+fn a_header_names_the_client_in_either_version_and_takes_nothing_of_what_follows() {
+    run(async {
+        let (entrance, mut door) = door();
+        let rig = Rig::start(behind_balancers(Limiter::new(0, 0)), vec![entrance]);
+        let v1 = b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n";
+        for (header, expected) in [(&v1[..], "[2001:db8::7]:56324"), (V2, "192.0.2.7:56324")] {
+            // As a whole, and byte by byte.
+            for size in [header.len(), 1] {
+                let mut client = rig.dial().await;
+                client.set_nodelay(true).unwrap();
+                for part in header.chunks(size) {
+                    client.write_all(part).await.unwrap();
+                    yield_now().await;
+                }
+                client.write_all(b"PROXY hello").await.unwrap();
+                let arrival = one(&mut door).await;
+                assert_eq!(arrival.peer, expected.parse().unwrap());
+                let (mut socket, _permit) = arrival.settle().unwrap();
+                assert_eq!(read(&mut socket, 11).await, b"PROXY hello");
+            }
+        }
+        assert_eq!(rig.counts().refused_header.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn limits_count_the_client_and_not_the_load_balancer() {
+    run(async {
+        let (entrance, mut door) = door();
+        let rig = Rig::start(behind_balancers(Limiter::new(0, 1)), vec![entrance]);
+        let (mut clients, mut held) = (Vec::new(), Vec::new());
+        for last in 1..=3 {
+            let mut client = rig.dial().await;
+            let header = format!("PROXY TCP4 192.0.2.{last} 198.51.100.1 1 2\r\n");
+            client.write_all(header.as_bytes()).await.unwrap();
+            held.push(one(&mut door).await);
+            clients.push(client);
+        }
+        let mut again = rig.dial().await;
+        again.write_all(b"PROXY TCP4 192.0.2.1 198.51.100.1 1 2\r\n").await.unwrap();
+        assert_eq!(again.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed");
+        assert_eq!(rig.counts().refused_address.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_header_that_does_not_come_keeps_nobody_waiting_and_is_refused_after_three_seconds() {
+    run(async {
+        let (entrance, mut door) = door();
+        let rig = Rig::start(behind_balancers(Limiter::new(0, 0)), vec![entrance]);
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            silent.push(rig.dial().await);
+        }
+        let mut slow = rig.dial().await;
+        slow.write_all(b"PROXY TCP4 192.0").await.unwrap();
+        let mut client = rig.dial().await;
+        client.write_all(V2).await.unwrap();
+        assert_eq!(one(&mut door).await.peer, "192.0.2.7:56324".parse().unwrap());
+        assert_eq!(rig.counts().refused_header.load(Ordering::Relaxed), 0);
+        assert_eq!(slow.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed in the end");
+        until(&rig.counts().refused_header, 21).await;
+        assert_eq!(rig.counts().accepted.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_load_balancer_that_sends_no_header_is_refused_at_once_and_its_health_check_is_not_counted() {
+    run(async {
+        let (entrance, mut door) = door();
+        let rig = Rig::start(behind_balancers(Limiter::new(0, 0)), vec![entrance]);
+        drop(rig.dial().await); // a health check
+        let mut plain = rig.dial().await;
+        plain.write_all(b"\0\0\0\x01\x80").await.unwrap();
+        assert_eq!(plain.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed");
+        until(&rig.counts().refused_header, 1).await;
+        // LOCAL is the load balancer itself.
+        let mut local = rig.dial().await;
+        local.write_all(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0").await.unwrap();
+        assert_eq!(one(&mut door).await.peer, local.local_addr().unwrap());
+        assert_eq!(rig.counts().refused_header.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn from_elsewhere_a_header_is_bytes_like_any_others() {
+    run(async {
+        let (entrance, mut door) = door();
+        let balancers = ["192.0.2.0/24".parse().unwrap()].into();
+        let rules = Rules { balancers, ..Limiter::new(0, 0).into() };
+        let rig = Rig::start(rules, vec![entrance]);
+        let mut client = rig.dial().await;
+        client.write_all(V2).await.unwrap();
+        let arrival = one(&mut door).await;
+        assert_eq!(arrival.peer, client.local_addr().unwrap());
+        let (mut socket, _permit) = arrival.settle().unwrap();
+        assert_eq!(read(&mut socket, V2.len()).await, V2);
+    });
+}
+
+#[test]
+fn a_listener_for_both_families_gives_each_client_the_address_of_its_own() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        println!("this machine has no ::1: nothing was tested");
+        return;
+    }
+    run(async {
+        let (entrance, mut door) = door();
+        let rig = Rig::on("[::]:0", Limiter::new(0, 0).into(), vec![entrance]);
+        for local in ["127.0.0.1", "::1"] {
+            let client = TcpStream::connect((local, rig.addr.port())).await.unwrap();
+            let peer = one(&mut door).await.peer;
+            assert_eq!(
+                (peer, peer.ip().to_string().as_str()),
+                (client.local_addr().unwrap(), local)
+            );
+        }
     });
 }

@@ -7,6 +7,7 @@
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a test that panics has failed, which is what it is for"
 )]
 

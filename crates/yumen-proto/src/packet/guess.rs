@@ -26,6 +26,8 @@ pub enum Guess {
     Http,
     /// The beginning of a TLS handshake.
     Tls,
+    /// The header of a load balancer.
+    Proxied,
 }
 
 /// Names the settings that differ in due's files.
@@ -35,6 +37,7 @@ impl fmt::Display for Guess {
             Self::Layout { layout, .. } => Keys(layout).fmt(f),
             Self::Http => f.write_str("HTTP or WebSocket"),
             Self::Tls => f.write_str("TLS"),
+            Self::Proxied => f.write_str("the PROXY protocol"),
         }
     }
 }
@@ -59,6 +62,7 @@ impl fmt::Display for Keys<'_> {
 
 const HTTP: [&[u8; 4]; 6] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN"];
 const TLS: [u8; 2] = [0x16, 3];
+const PROXIED: [&[u8; 4]; 2] = [b"PROX", b"\r\n\r\n"];
 /// Sequence numbers of a client that has not spoken for long.
 const SEQ_MAX: i32 = 4096;
 
@@ -74,6 +78,9 @@ impl Layout {
         let start = bytes.first_chunk::<SIZE_LEN>()?;
         if HTTP.contains(&start) {
             return Some(Guess::Http);
+        }
+        if PROXIED.contains(&start) {
+            return Some(Guess::Proxied);
         }
         if start.starts_with(&TLS) {
             return Some(Guess::Tls);
@@ -218,6 +225,9 @@ mod tests {
         let guess = gate.guess(&[1, 0, 0, 0, 0x80], |_| false);
         assert_eq!(guess, Some(Guess::Layout { layout: little, route: None, seq: 0 }));
         assert_eq!(gate.guess(b"GET / HTTP/1.1\r\n", |_| true), Some(Guess::Http));
+        for header in [&b"PROXY TCP4 1"[..], b"\r\n\r\n\0\r\nQUIT\n"] {
+            assert_eq!(gate.guess(header, |_| true), Some(Guess::Proxied));
+        }
         assert_eq!(gate.guess(&[0x16, 3, 1, 2, 0], |_| true), Some(Guess::Tls));
     }
 

@@ -163,6 +163,33 @@ section! {
         /// away so long.
         closes_per_second_max "closesPerSecondMax": u32 = 1000, Start => range(1, 0xffff_ffff);
     }
+    tables {
+        /// The tcp listener: `yumen.gate.tcp.*`.
+        tcp: YumenGateTcpSettings;
+        /// The ws listener: `yumen.gate.ws.*`.
+        ws: YumenGateWsSettings;
+    }
+}
+
+section! {
+    /// The tcp listener of a gate: `yumen.gate.tcp.*`.
+    YumenGateTcpSettings "etc.yumen.gate.tcp" {
+        /// Load balancers, as `10.0.0.7` or `10.0.0.0/8`: each of their connections has to begin with a PROXY
+        /// header (version 1 or 2), which names the client. Empty: nobody's does.
+        proxy_protocol "proxyProtocol": Vec<String> = [], Start;
+    }
+}
+
+section! {
+    /// The ws listener of a gate: `yumen.gate.ws.*`.
+    YumenGateWsSettings "etc.yumen.gate.ws" {
+        /// Load balancers, as `10.0.0.7` or `10.0.0.0/8`: each of their connections has to begin with a PROXY
+        /// header (version 1 or 2), which names the client. Empty: nobody's does.
+        proxy_protocol "proxyProtocol": Vec<String> = [], Start;
+        /// Proxies, written likewise, that are believed when they say in `X-Forwarded-For` who the client is.
+        /// Empty: nobody is.
+        forwarded_for "forwardedFor": Vec<String> = [], Start;
+    }
 }
 
 section! {
