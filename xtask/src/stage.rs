@@ -71,9 +71,14 @@ impl Stage {
             Self::Deny => &[Tool::CargoDeny],
             Self::Fuzz => &[Tool::CargoFuzz, Tool::Cxx],
             Self::Icount => &[Tool::Valgrind],
-            Self::Servers => {
-                &[Tool::Etcd, Tool::Etcd36, Tool::Redis, Tool::Toxiproxy, Tool::Haproxy]
-            }
+            Self::Servers => &[
+                Tool::Etcd,
+                Tool::Etcd36,
+                Tool::Redis,
+                Tool::Valkey,
+                Tool::Toxiproxy,
+                Tool::Haproxy,
+            ],
             Self::Chaos | Self::Guide => &[Tool::Etcd, Tool::Redis],
             Self::Tidy
             | Self::Test
@@ -182,6 +187,7 @@ fn servers(workspace: &Workspace) -> Result<(), Error> {
     }
     Line::new(&workspace.root, words)
         .env("YUMEN_ETCD36", &tool::etcd36(&workspace.root).to_string_lossy())
+        .env("YUMEN_VALKEY", &tool::valkey(&workspace.root).to_string_lossy())
         .env("YUMEN_TOXIPROXY", &tool::toxiproxy(&workspace.root).to_string_lossy())
         .run()
 }

@@ -24,6 +24,8 @@ pub(crate) enum Tool {
     /// A newer etcd, built from its published module.
     Etcd36,
     Redis,
+    /// Valkey 8, unpacked from Debian's backports.
+    Valkey,
     /// A proxy that slows and cuts connections, built from its published module.
     Toxiproxy,
     /// A load balancer that speaks the PROXY protocol.
@@ -60,6 +62,7 @@ impl Tool {
             Self::Etcd => "etcd --version",
             Self::Etcd36 => "target/servers/etcd36 --version",
             Self::Redis => "redis-server --version",
+            Self::Valkey => "target/servers/valkey/usr/bin/valkey-server --version",
             Self::Toxiproxy => "target/servers/toxiproxy -version",
             Self::Haproxy => "haproxy -v",
         }
@@ -79,6 +82,7 @@ impl Tool {
                 "go -C tools/servers/etcd build -trimpath -o ../../../target/servers/etcd36 ."
             }
             Self::Redis => "apt-get install -y redis-server",
+            Self::Valkey => "sh tools/servers/valkey/fetch target/servers/valkey",
             Self::Toxiproxy => {
                 "go -C tools/servers/toxiproxy build -trimpath -o ../../../target/servers/toxiproxy \
                  github.com/Shopify/toxiproxy/v2/cmd/server"
@@ -100,6 +104,7 @@ impl Tool {
             | Self::Cxx
             | Self::Valgrind
             | Self::Etcd36
+            | Self::Valkey
             | Self::Toxiproxy => None,
         }
     }
@@ -156,6 +161,11 @@ pub(crate) fn etcd36(root: &Path) -> PathBuf {
 /// The path of Toxiproxy, for tests that are told of it by `YUMEN_TOXIPROXY`.
 pub(crate) fn toxiproxy(root: &Path) -> PathBuf {
     root.join(TOXIPROXY)
+}
+
+/// Where Valkey is unpacked, for tests that are told of it by `YUMEN_VALKEY`.
+pub(crate) fn valkey(root: &Path) -> PathBuf {
+    root.join("target/servers/valkey")
 }
 
 /// Is `built` missing, or older than one of its sources in `folder`?

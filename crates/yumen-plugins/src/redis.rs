@@ -17,7 +17,8 @@
 //!
 //! **Atomic.** Each claim, release, search, open, renewal and close is one script, so a claim sees the
 //! lives as they are and a life that is over never claims. All keys are named to the script. A place and
-//! its record share a slot, but the lives are in another one: that is why Redis Cluster is refused.
+//! its record share a slot, but the lives are in another one: on Redis Cluster, which is what two or more
+//! addresses mean, that takes other scripts and one or two steps more: see the head of `slots.rs`.
 //!
 //! **Epochs** are the time in µs, or the last epoch and one if that is more. A process never falls behind
 //! what it has seen, so clocks that differ, and a server that lost its memory, do no harm to it.
@@ -30,14 +31,20 @@
 //! **due's places** have no life. They are taken as they are, get an epoch when they are first seen, and
 //! stay until due or a claim moves them. An instance of due's cannot be claimed for.
 //!
-//! The server must not evict keys (`maxmemory-policy noeviction`), and be version 6 or later.
+//! The server must not evict keys (`maxmemory-policy noeviction`). Redis 6 and later, Valkey 8. A user with
+//! rights of its own needs `+@connection +@read +@write +@scripting +@pubsub` on the keys `<prefix>:*` and
+//! `{<prefix>:*` and the channels `<prefix>:*`; on Redis Cluster also
+//! `+time +cluster|info +cluster|nodes +cluster|links +cluster|slots`.
 
 mod builder;
 mod follow;
 mod keys;
 mod lives;
+mod router;
 mod server;
 mod settle;
+mod slots;
+mod tls;
 
 pub use builder::RedisLocatorBuilder;
 
@@ -45,6 +52,7 @@ use keys::{Change, Keys, Seat};
 use lives::{bytes, ms};
 use server::{Call, Fault, Request, Script, Server};
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -126,6 +134,13 @@ fn with_keys(built: Result<RedisLocator, Vec<String>>) -> Result<RedisLocator, V
 struct Shared {
     keys: Keys,
     scripts: Scripts,
+    /// The scripts for Redis Cluster, if it is one.
+    slots: Option<slots::Scripts>,
+    /// What was claimed and released there a moment ago.
+    recent: slots::Recent,
+    /// What the tokens of this process begin with, and how many it has given.
+    tag: u64,
+    tokens: AtomicU64,
     server: Server,
     moves: MovesSender,
     /// The greatest epoch or life that this process has seen.
@@ -245,6 +260,10 @@ impl RedisLocator {
         let shared = Shared {
             keys,
             scripts: Scripts::new(),
+            slots: server.has_slots().then(slots::Scripts::new),
+            recent: slots::Recent::default(),
+            tag: RandomState::new().build_hasher().finish(),
+            tokens: AtomicU64::new(0),
             server,
             moves: MovesSender::bounded(moves_max),
             seen: AtomicU64::new(0),
@@ -278,12 +297,21 @@ impl RedisLocator {
 }
 
 impl Shared {
-    /// The time in µs, and later than all that this process has seen.
+    /// The time in µs.
     #[expect(clippy::disallowed_methods, reason = "the only look at the clock of this locator")]
-    fn time(&self) -> u64 {
+    fn clock() -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        time.max(self.seen.load(Ordering::Relaxed).saturating_add(1))
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The time in µs, and later than all that this process has seen.
+    fn time(&self) -> u64 {
+        Self::clock().max(self.seen.load(Ordering::Relaxed).saturating_add(1))
+    }
+
+    /// The name of one call, unlike that of any other of any process.
+    fn token(&self) -> String {
+        format!("{:x}-{:x}", self.tag, self.tokens.fetch_add(1, Ordering::Relaxed))
     }
 
     fn see(&self, number: u64) {
@@ -313,6 +341,9 @@ impl Shared {
     }
 
     async fn open(&self, instance: &InstanceId) -> Result<Incarnation, LocatorError> {
+        if let Some(slots) = &self.slots {
+            return self.open_in_slots(slots, instance).await;
+        }
         let keys = &self.keys;
         let call = Call {
             script: &self.scripts.open,
@@ -337,6 +368,9 @@ impl Shared {
     }
 
     async fn renew(&self, instance: &InstanceId, life: Incarnation) -> Result<(), LocatorError> {
+        if let Some(slots) = &self.slots {
+            return self.renew_in_slots(slots, instance, life).await;
+        }
         let call = Call {
             script: &self.scripts.renew,
             keys: vec![self.keys.life(instance), self.keys.lives()],
@@ -351,6 +385,9 @@ impl Shared {
     }
 
     async fn close(&self, instance: &InstanceId, life: Incarnation) -> Result<bool, LocatorError> {
+        if let Some(slots) = &self.slots {
+            return self.close_in_slots(slots, instance, life).await;
+        }
         let life = life.to_string();
         let was = self.end(instance, &life, "now").await?;
         if was {
@@ -366,6 +403,9 @@ impl Shared {
         stated: Option<Incarnation>,
         how: &str,
     ) -> Result<Attempt, LocatorError> {
+        if let Some(slots) = &self.slots {
+            return self.claim_in_slots(slots, user, place, stated, how).await;
+        }
         let seat = self.keys.seat(user, &place.role);
         let life = stated.map_or_else(Vec::new, |life| life.to_string().into_bytes());
         let event = seat.event(Change::Bound, &place.instance).bytes();
@@ -396,6 +436,9 @@ impl Shared {
         place: &Place,
         epoch: Epoch,
     ) -> Result<bool, LocatorError> {
+        if let Some(slots) = &self.slots {
+            return self.release_in_slots(slots, user, place, epoch).await;
+        }
         let seat = self.keys.seat(user, &place.role);
         let event = seat.event(Change::Unbound, &place.instance).bytes();
         let rest = [epoch.to_string().into_bytes(), ms(KEPT), event];
@@ -405,6 +448,9 @@ impl Shared {
     }
 
     async fn find(&self, user: UserId, role: &Role) -> Result<Option<Located>, LocatorError> {
+        if let Some(slots) = &self.slots {
+            return self.find_in_slots(slots, user, role).await;
+        }
         let seat = self.keys.seat(user, role);
         let call = self.call(&self.scripts.find, &seat, "", []);
         let answer = self.server.ask_again(Request::Script(call)).await?;

@@ -3,13 +3,15 @@
 use super::{
     RedisLocator,
     keys::{Keys, prefix_problem},
-    server::{Server, Tuning},
+    router::{Connect, Router},
+    server::{Dialer, Server, Tuning},
+    tls::Tls,
 };
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, io::tcp::TcpSettings,
+    RedisConnectionInfo, RedisResult, TlsCertificates, io::tcp::TcpSettings,
 };
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 use yumen_settings::keys::{stores::LocateRedisSettings, yumen::YumenLocatorSettings};
 
 const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
@@ -23,6 +25,7 @@ pub struct RedisLocatorBuilder {
     username: String,
     password: String,
     prefix: String,
+    tls: Tls,
     tuning: Tuning,
     moves_max: usize,
 }
@@ -33,6 +36,7 @@ impl std::fmt::Debug for RedisLocatorBuilder {
             .field("addrs", &self.addrs)
             .field("db", &self.db)
             .field("prefix", &self.prefix)
+            .field("tls", &self.tls)
             .field("tuning", &self.tuning)
             .finish_non_exhaustive()
     }
@@ -46,6 +50,7 @@ impl Default for RedisLocatorBuilder {
             username: String::new(),
             password: String::new(),
             prefix: "due:locate".to_owned(),
+            tls: Tls::default(),
             tuning: Tuning {
                 command_max: Duration::from_secs(3),
                 connect_max: Duration::from_secs(3),
@@ -69,6 +74,7 @@ impl RedisLocatorBuilder {
             .user(settings.username.clone(), settings.password.expose())
             .retries_max(retries_max);
         this.addrs.clone_from(&settings.addrs);
+        this.tls = Tls::from_settings(settings);
         this
     }
 
@@ -81,12 +87,33 @@ impl RedisLocatorBuilder {
     }
 
     /// Where the server is, as `host:port`. Default: `127.0.0.1:6379`.
-    pub fn addr(mut self, addr: impl Into<String>) -> Self {
-        self.addrs = vec![addr.into()];
+    pub fn addr(self, addr: impl Into<String>) -> Self {
+        self.addrs([addr])
+    }
+
+    /// Servers of one Redis Cluster, as `host:port`: two or more mean Redis Cluster. They are where the
+    /// others are learned from, and where events are heard, so name all, or one of each machine.
+    /// Default: one server.
+    pub fn addrs<A: Into<String>>(mut self, addrs: impl IntoIterator<Item = A>) -> Self {
+        self.addrs = addrs.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Number of the database, from 0. Default: 0.
+    /// Connects with TLS and trusts what these certificates have signed, or without a file what the system
+    /// trusts. Read by [`RedisLocatorBuilder::build`]. Default: no TLS.
+    pub fn tls(mut self, ca_file: Option<PathBuf>) -> Self {
+        self.tls.ask(ca_file);
+        self
+    }
+
+    /// The certificate (PEM, with what signed it) and its key that the server is shown; this is TLS.
+    /// Read by [`RedisLocatorBuilder::build`]. Default: none.
+    pub fn identity(mut self, cert_file: PathBuf, key_file: PathBuf) -> Self {
+        self.tls.show(cert_file, key_file);
+        self
+    }
+
+    /// Number of the database, from 0; Redis Cluster has only 0. Default: 0.
     pub fn db(mut self, db: i64) -> Self {
         self.db = db;
         self
@@ -158,21 +185,16 @@ impl RedisLocatorBuilder {
     /// All that is wrong, each with the name of its key or setter.
     pub fn build(self) -> Result<RedisLocator, Vec<String>> {
         let mut problems = Vec::new();
-        let addr = match self.addrs.as_slice() {
-            [one] => Some(one.as_str()),
-            [] => {
-                problems.push("addrs: there is none; name the server as host:port".to_owned());
-                None
-            }
-            more => {
-                problems.push(format!(
-                    "addrs: {} addresses mean Redis Cluster, which is not supported: a claim changes a \
-                     user's place and reads the lives of instances in one step; name one server",
-                    more.len()
-                ));
-                None
-            }
-        };
+        if self.addrs.is_empty() {
+            problems.push("addrs: there is none; name the server as host:port".to_owned());
+        }
+        if self.addrs.len() > 1 && self.db > 0 {
+            problems.push(format!(
+                "db: {} addresses mean Redis Cluster, which has no database but 0; remove db, or name \
+                 one server",
+                self.addrs.len()
+            ));
+        }
         if self.db < 0 {
             problems.push(format!("db: {} is no number of a database; they start at 0", self.db));
         }
@@ -194,20 +216,66 @@ impl RedisLocatorBuilder {
         if !(1..=65_536).contains(&in_flight_max) {
             problems.push(format!("in_flight_max: {in_flight_max} is not from 1 to 65,536"));
         }
-        let parsed = addr.map(parse_addr);
-        if let Some(Err(problem)) = &parsed {
-            problems.push(format!("addrs: {problem}"));
+        let mut parsed = Vec::new();
+        for addr in &self.addrs {
+            match parse_addr(addr) {
+                Ok(addr) => parsed.push(addr),
+                Err(problem) => problems.push(format!("addrs: {problem}")),
+            }
         }
-        let (Some(Ok((host, port))), true) = (parsed, problems.is_empty()) else {
-            return Err(problems);
+        let certificates = match self.tls.read() {
+            Ok(certificates) => certificates,
+            Err(more) => {
+                problems.extend(more);
+                None
+            }
         };
-        let name: Arc<str> = format!("redis at {host}:{port}").into();
-        let client = self.client(host, port).map_err(|error| vec![format!("addrs: {error}")])?;
-        let server = Server::new(name, client, self.tuning);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let names: Vec<String> =
+            parsed.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        let name: Arc<str> = format!("redis at {}", names.join(", ")).into();
+        let dialer =
+            self.dialer(&parsed, certificates).map_err(|error| vec![format!("addrs: {error}")])?;
+        let server = Server::new(name, dialer, self.tuning);
         Ok(RedisLocator::over(server, Keys::new(&self.prefix, self.db), self.moves_max))
     }
 
-    fn client(&self, host: String, port: u16) -> redis::RedisResult<Client> {
+    fn dialer(
+        &self,
+        addrs: &[(String, u16)],
+        certificates: Option<TlsCertificates>,
+    ) -> RedisResult<Dialer> {
+        let infos: RedisResult<Vec<_>> = addrs
+            .iter()
+            .map(|(host, port)| self.info(host, *port, certificates.is_some()))
+            .collect();
+        let infos = infos?;
+        let client = |info: &ConnectionInfo| match &certificates {
+            Some(certificates) => Client::build_with_tls(info.clone(), certificates.clone()),
+            None => Client::open(info.clone()),
+        };
+        if let [one] = infos.as_slice() {
+            return client(one).map(Dialer::One);
+        }
+        let named: RedisResult<Vec<_>> = infos.iter().map(client).collect();
+        let (this, addrs) = (self.clone(), addrs.to_vec());
+        let connect = move |host: &str, port: u16| {
+            let info = this.info(host, port, certificates.is_some())?;
+            match &certificates {
+                Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+                None => Client::open(info),
+            }
+        };
+        let connect: Arc<Connect> = Arc::new(connect);
+        // Half of the time of a command, so that there is time to ask another server.
+        let silent_max = self.tuning.command_max.checked_div(2).unwrap_or_default();
+        let router = move || Router::new(Arc::clone(&connect), addrs.clone(), silent_max);
+        Ok(Dialer::Slots(Box::new(router), named?))
+    }
+
+    fn info(&self, host: &str, port: u16, tls: bool) -> RedisResult<ConnectionInfo> {
         let mut redis = RedisConnectionInfo::default()
             // Events and answers in one stream, and each known for what it is.
             .set_protocol(ProtocolVersion::RESP3)
@@ -219,9 +287,14 @@ impl RedisLocatorBuilder {
                 redis = redis.set_username(&self.username);
             }
         }
-        let info: ConnectionInfo = ConnectionAddr::Tcp(host, port).into_connection_info()?;
+        let host = host.to_owned();
+        let addr = if tls {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        };
         let tcp = TcpSettings::default().set_nodelay(true);
-        Client::open(info.set_redis_settings(redis).set_tcp_settings(tcp))
+        Ok(addr.into_connection_info()?.set_redis_settings(redis).set_tcp_settings(tcp))
     }
 }
 

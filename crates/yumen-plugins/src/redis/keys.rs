@@ -186,6 +186,30 @@ impl Keys {
         format!("{}:yumen:last:{instance}", self.prefix)
     }
 
+    /// On Redis Cluster, set: every instance that has or had lives.
+    pub(super) fn instances(&self) -> String {
+        self.ours("instances")
+    }
+
+    /// On Redis Cluster, hash: the lives of one instance.
+    pub(super) fn own_life(&self, instance: &InstanceId) -> String {
+        self.own(instance, "life")
+    }
+
+    /// On Redis Cluster, hash: the places of one instance, in the slot of its lives.
+    pub(super) fn own_seats(&self, instance: &InstanceId) -> String {
+        self.own(instance, "seats")
+    }
+
+    fn own(&self, instance: &InstanceId, name: &str) -> String {
+        let whole = self.ours(instance.as_str());
+        if hash_tag(&self.prefix).is_some() {
+            format!("{whole}:{name}")
+        } else {
+            format!("{{{whole}}}:{name}")
+        }
+    }
+
     fn ours(&self, name: &str) -> String {
         format!("{}:yumen:{name}", self.prefix)
     }
@@ -206,8 +230,17 @@ pub(super) fn prefix_problem(prefix: &str) -> Option<&'static str> {
 
 /// A member of the seats: instance, kind, user and group with zeros between.
 pub(super) fn read_member(keys: &Keys, instance: &str, member: &[u8]) -> Option<Seat> {
-    let rest = member.strip_prefix(instance.as_bytes())?.strip_prefix(b"\0")?;
-    let text = std::str::from_utf8(rest).ok()?;
+    read_seat(keys, member.strip_prefix(instance.as_bytes())?.strip_prefix(b"\0")?)
+}
+
+/// A member of one instance's seats: kind, user and group with zeros between.
+pub(super) fn member(seat: &Seat) -> Vec<u8> {
+    format!("{}\0{}\0{}", seat.kind(), seat.user, seat.group()).into_bytes()
+}
+
+/// Reads [`member`].
+pub(super) fn read_seat(keys: &Keys, member: &[u8]) -> Option<Seat> {
+    let text = std::str::from_utf8(member).ok()?;
     let (kind, rest) = text.split_once('\0')?;
     let (user, group) = rest.split_once('\0')?;
     let role = match kind {

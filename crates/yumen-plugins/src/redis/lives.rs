@@ -31,7 +31,10 @@ pub(super) async fn look(shared: Arc<Shared>) {
         // One that is not well leaves the turn to those who are.
         if shared.holds.load(Ordering::Relaxed) && shared.server.well_for() >= WELL {
             // What goes wrong is counted, and the next look is near.
-            let _looked = shared.look().await;
+            let _looked = match &shared.slots {
+                Some(slots) => shared.look_in_slots(slots).await,
+                None => shared.look().await,
+            };
         }
     }
 }

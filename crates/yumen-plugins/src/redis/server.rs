@@ -3,7 +3,11 @@
 //! It never waits longer than a command may take, and never sends a command again that may have changed
 //! something. While the server cannot be reached commands fail at once; nobody queues up behind it.
 
-use redis::{Client, Cmd, ErrorKind, Pipeline, ServerErrorKind, Value, aio::MultiplexedConnection};
+use super::router::Router;
+use redis::{
+    Client, Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
 use std::{
     fmt,
     sync::{
@@ -112,15 +116,22 @@ pub(super) enum Request<'a> {
 }
 
 impl Request<'_> {
-    async fn send(&self, mut conn: MultiplexedConnection) -> redis::RedisResult<Value> {
+    async fn send(&self, mut conn: Conn) -> RedisResult<Value> {
         match self {
-            Self::Command(command) => conn.send_packed_command(command).await?.extract_error(),
-            Self::Batch(batch) => batch.query_async(&mut conn).await,
+            Self::Command(command) => {
+                let key = command.args_iter().nth(1);
+                let key = match key {
+                    Some(redis::Arg::Simple(key)) => key.to_vec(),
+                    _ => Vec::new(),
+                };
+                conn.send(&key, command).await
+            }
+            Self::Batch(batch) => conn.send_all(batch).await,
             Self::Script(call) => {
-                let first = conn.send_packed_command(&call.by_hash()).await;
-                match first.and_then(Value::extract_error) {
+                let key = call.keys.first().map_or(&b""[..], |key| key.as_bytes());
+                match conn.send(key, &call.by_hash()).await {
                     Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                        conn.send_packed_command(&call.in_full()).await?.extract_error()
+                        conn.send(key, &call.in_full()).await
                     }
                     answered => answered,
                 }
@@ -129,10 +140,50 @@ impl Request<'_> {
     }
 }
 
+/// How connections are made.
+pub(super) enum Dialer {
+    /// To one server.
+    One(Client),
+    /// To the servers of Redis Cluster; and to each that was named, for events.
+    Slots(Box<dyn Fn() -> Router + Send + Sync>, Vec<Client>),
+}
+
+/// One server, or all of Redis Cluster.
+#[derive(Clone)]
+enum Conn {
+    One(MultiplexedConnection),
+    Slots(Arc<Router>),
+}
+
+impl Conn {
+    async fn send(&mut self, key: &[u8], command: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::One(conn) => conn.req_packed_command(command).await?.extract_error(),
+            Self::Slots(router) => router.send(key, command).await,
+        }
+    }
+
+    async fn send_all(&mut self, batch: &Pipeline) -> RedisResult<Value> {
+        match self {
+            Self::One(conn) => batch.query_async(conn).await,
+            Self::Slots(_) => {
+                Err((ErrorKind::Client, "a batch belongs to one server, and there are many").into())
+            }
+        }
+    }
+
+    async fn ping(&mut self) -> RedisResult<()> {
+        match self {
+            Self::One(conn) => conn.req_packed_command(&redis::cmd("PING")).await.map(drop),
+            Self::Slots(router) => router.ping().await,
+        }
+    }
+}
+
 /// A connection that works as far as is known.
 #[derive(Clone)]
 struct Up {
-    conn: MultiplexedConnection,
+    conn: Conn,
     /// Which of all connections.
     number: u64,
     /// Answers that it has brought.
@@ -158,7 +209,7 @@ pub(super) struct Counts {
 pub(super) struct Server {
     /// For errors: `redis at HOST:PORT`.
     pub(super) name: Arc<str>,
-    pub(super) client: Client,
+    dialer: Dialer,
     pub(super) tuning: Tuning,
     pub(super) counts: Counts,
     room: Semaphore,
@@ -198,11 +249,11 @@ impl Drop for InLine<'_> {
 }
 
 impl Server {
-    pub(super) fn new(name: Arc<str>, client: Client, tuning: Tuning) -> Self {
+    pub(super) fn new(name: Arc<str>, dialer: Dialer, tuning: Tuning) -> Self {
         let room = Semaphore::new(tuning.in_flight_max);
         Self {
             name,
-            client,
+            dialer,
             tuning,
             counts: Counts::default(),
             room,
@@ -251,8 +302,10 @@ impl Server {
                     );
                 }
                 Err(_) => {
-                    // Others were answered meanwhile: slow, not dead.
-                    if before == up.answered.load(Ordering::Relaxed) {
+                    // Others were answered meanwhile: slow, not dead. Of many servers each is watched
+                    // by itself.
+                    let one = matches!(up.conn, Conn::One(_));
+                    if one && before == up.answered.load(Ordering::Relaxed) {
                         self.lost(&up);
                     }
                     return Err(self.failed(self.silent()));
@@ -387,13 +440,38 @@ impl Server {
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, Arc<str>> {
+    /// Whether it is Redis Cluster.
+    pub(super) fn has_slots(&self) -> bool {
+        matches!(self.dialer, Dialer::Slots(..))
+    }
+
+    /// A connection for events, to the server that was named so many places after the first, and around.
+    pub(super) fn listener(&self, place: usize) -> Option<&Client> {
+        match &self.dialer {
+            Dialer::One(client) => Some(client),
+            Dialer::Slots(_, named) => named.get(place.checked_rem(named.len())?),
+        }
+    }
+
+    async fn dial(&self) -> RedisResult<Conn> {
+        match &self.dialer {
+            Dialer::One(client) => {
+                let config = redis::AsyncConnectionConfig::new()
+                    .set_connection_timeout(None)
+                    .set_response_timeout(None);
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Conn::One)
+            }
+            Dialer::Slots(router, _) => {
+                let router = router();
+                router.ping().await?;
+                Ok(Conn::Slots(Arc::new(router)))
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Conn, Arc<str>> {
         let within = self.tuning.connect_max;
-        let config = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        match timeout(within, connecting).await {
+        match timeout(within, self.dial()).await {
             Ok(connected) => connected.map_err(|error| error.to_string().into()),
             Err(_) => Err(format!("no answer within {} ms", within.as_millis()).into()),
         }
@@ -406,9 +484,9 @@ impl Server {
         let pings = async {
             loop {
                 sleep(self.tuning.ping_every).await;
-                let ping = Request::Command(redis::cmd("PING"));
-                match timeout(self.tuning.command_max, ping.send(up.conn.clone())).await {
-                    Ok(Ok(_)) => self.well(),
+                let mut conn = up.conn.clone();
+                match timeout(self.tuning.command_max, conn.ping()).await {
+                    Ok(Ok(())) => self.well(),
                     _ => break,
                 }
             }

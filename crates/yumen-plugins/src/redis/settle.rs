@@ -22,7 +22,10 @@ const BATCH: usize = 256;
 pub(super) async fn settle(shared: Arc<Shared>, mut told: mpsc::Receiver<Told>) {
     let mut batch = Vec::with_capacity(BATCH);
     while told.recv_many(&mut batch, BATCH).await > 0 {
-        let failed = shared.settle(&batch).await.is_err();
+        let failed = match &shared.slots {
+            Some(slots) => shared.settle_all_in_slots(slots, &batch).await.is_err(),
+            None => shared.settle(&batch).await.is_err(),
+        };
         // What could not be followed up is lost: whoever asks from now on sees the truth.
         if shared.behind.swap(false, Ordering::Relaxed) || failed {
             shared.moves.send(Moved::Lost);

@@ -1,6 +1,8 @@
 //! The locator on Redis.
 
 mod builder;
+mod cluster;
+mod launch;
 mod proxy;
 mod server;
 mod servers;

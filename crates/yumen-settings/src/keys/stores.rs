@@ -1,8 +1,8 @@
 //! Servers beside the game: locator, event bus, cache and lock, `locate.*`, `eventbus.*`, `cache.*`,
 //! `lock.*`.
 //!
-//! The locator is used, the others are not yet. Files for TLS are refused, since a connection without it
-//! would carry passwords in the clear.
+//! The locator is used, the others are not yet. There files for TLS are refused, since a connection without
+//! it would carry passwords in the clear.
 
 use crate::{
     form::Secret,
@@ -20,11 +20,12 @@ const NO_TLS: &str = "connections to redis are without TLS; remove the key";
 
 /// A section for redis: what all of them have, and what one has beside that.
 macro_rules! redis {
-    ($(#[doc = $about:literal])+ $name:ident $path:literal $prefix:literal $standing:expr => { $($row:tt)* }) => {
+    ($(#[doc = $about:literal])+ $name:ident $path:literal $prefix:literal $standing:expr, $tls:expr
+        => { $($row:tt)* }) => {
         section! {
             $(#[doc = $about])+
             $name $path {
-                /// Where the servers are, as `host:port`.
+                /// Where the servers are, as `host:port`; two or more mean Redis Cluster.
                 addrs "addrs": Vec<String> = ["127.0.0.1:6379"], $standing;
                 /// Number of the database.
                 db "db": i64 = 0, $standing;
@@ -36,12 +37,12 @@ macro_rules! redis {
                 max_retries "maxRetries": i64 = 3, $standing;
                 /// What the names of all keys begin with.
                 prefix "prefix": String = $prefix, $standing;
-                /// File with the certificate for TLS.
-                cert_file "certFile": String = "", Refused(NO_TLS);
+                /// File with the certificate that is shown to the server, for TLS.
+                cert_file "certFile": String = "", $tls;
                 /// File with the key of the certificate.
-                key_file "keyFile": String = "", Refused(NO_TLS);
-                /// File with the certificates that are trusted.
-                ca_file "caFile": String = "", Refused(NO_TLS);
+                key_file "keyFile": String = "", $tls;
+                /// File with the certificates that are trusted; with TLS and without it, the system's are.
+                ca_file "caFile": String = "", $tls;
                 $($row)*
             }
         }
@@ -59,7 +60,7 @@ section! {
 
 redis! {
     /// Where users are, in redis: `locate.redis.*`.
-    LocateRedisSettings "etc.locate.redis" "due:locate" Start => {}
+    LocateRedisSettings "etc.locate.redis" "due:locate" Start, Start => {}
 }
 
 section! {
@@ -77,7 +78,7 @@ section! {
 
 redis! {
     /// The event bus over redis: `eventbus.redis.*`.
-    EventbusRedisSettings "etc.eventbus.redis" "due:eventbus" NotYet(EVENTBUS) => {}
+    EventbusRedisSettings "etc.eventbus.redis" "due:eventbus" NotYet(EVENTBUS), Refused(NO_TLS) => {}
 }
 
 section! {
@@ -119,7 +120,7 @@ section! {
 
 redis! {
     /// The cache in redis: `cache.redis.*`.
-    CacheRedisSettings "etc.cache.redis" "due:cache" NotYet(CACHE) => {
+    CacheRedisSettings "etc.cache.redis" "due:cache" NotYet(CACHE), Refused(NO_TLS) => {
         /// What stands for a value that does not exist.
         nil_value "nilValue": String = "cache@nil", NotYet(CACHE);
         /// How long it is remembered that a value does not exist.
@@ -162,7 +163,7 @@ section! {
 
 redis! {
     /// Locks in redis: `lock.redis.*`.
-    LockRedisSettings "etc.lock.redis" "due:lock" NotYet(LOCK) => {
+    LockRedisSettings "etc.lock.redis" "due:lock" NotYet(LOCK), Refused(NO_TLS) => {
         /// How long a lock holds that is not renewed.
         expiration "expiration": Duration = "3s", NotYet(LOCK);
         /// Time between two attempts to get a lock.

@@ -13,6 +13,9 @@
 
 mod clients;
 mod foreign;
+#[expect(dead_code, reason = "the plug-ins' own tests need more of it")]
+#[path = "../../../../crates/yumen-plugins/tests/it/redis/launch.rs"]
+mod launch;
 mod one_process;
 mod ours;
 mod recording;

@@ -1,35 +1,23 @@
 //! A real Redis for one test, and all that is written to it.
 
+use crate::launch::Launched;
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 use yumen_plugins::redis::RedisLocator;
 
 /// A server on a free port, gone with the test.
-pub(crate) struct Redis {
-    child: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
-}
+pub(crate) struct Redis(Launched);
 
 impl Redis {
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        // Between this look and the start another program may take the port.
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if let Some(child) = launch(port, &dir) {
-                return Self { child, port, _dir: dir };
-            }
-        }
-        panic!("redis-server took none of ten ports");
+        Self(Launched::start())
     }
 
     pub(crate) fn addr(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.0.addr()
     }
 
     /// With the keys of the recording.
@@ -49,33 +37,6 @@ impl Redis {
         assert_eq!(raw.run(&["MONITOR"]), "OK");
         Monitor(raw)
     }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-/// `None` if it ends before it serves.
-fn launch(port: u16, dir: &tempfile::TempDir) -> Option<Child> {
-    let port = port.to_string();
-    let mut child = Command::new("redis-server")
-        .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .arg("--dir")
-        .arg(dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("no redis-server on the PATH; `apt-get install redis-server` brings it");
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    for line in lines.map_while(Result::ok) {
-        if line.contains("Ready to accept connections") {
-            return Some(child);
-        }
-    }
-    let _ended = child.wait();
-    None
 }
 
 /// A connection of a due process, which writes what it always wrote.

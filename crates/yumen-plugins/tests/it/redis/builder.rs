@@ -54,11 +54,43 @@ fn times_and_limits_come_from_the_file() {
 }
 
 #[test]
-fn a_redis_cluster_is_refused_with_the_reason() {
+fn several_addresses_mean_redis_cluster_which_has_one_database() {
     let mut settings = LocateRedisSettings::default();
     settings.addrs = vec!["a:1".to_owned(), "b:1".to_owned()];
+    let locator = RedisLocator::new(&settings).unwrap();
+    let text = format!("{locator:?}");
+    assert!(text.contains("redis at a:1, b:1"), "{text}");
+    settings.db = 1;
     let problems = RedisLocator::new(&settings).unwrap_err();
-    assert!(problems[0].contains("Redis Cluster") && problems[0].contains("one server"));
+    let says = "etc.locate.redis.db: 2 addresses mean Redis Cluster, which has no database but 0";
+    assert!(problems.len() == 1 && problems[0].starts_with(says), "{problems:?}");
+}
+
+#[test]
+fn what_is_wrong_with_the_files_for_tls_is_told_by_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(dir.path().join("empty"), "no certificate").unwrap();
+    let mut settings = LocateRedisSettings::default();
+    settings.ca_file = file("missing");
+    settings.cert_file = file("empty");
+    settings.key_file = file("empty");
+    let problems = RedisLocator::new(&settings).unwrap_err();
+    for says in [
+        "caFile: ".to_owned() + &file("missing") + ": No such file",
+        "certFile: it holds no certificates".to_owned(),
+        "keyFile: it holds no private key".to_owned(),
+    ] {
+        let says = format!("etc.locate.redis.{says}");
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(&says)),
+            "{says} in {problems:?}"
+        );
+    }
+    settings.ca_file.clear();
+    settings.key_file.clear();
+    let problems = RedisLocator::new(&settings).unwrap_err().join("; ");
+    assert!(problems.contains("keyFile: a certificate without its key"), "{problems}");
 }
 
 #[test]

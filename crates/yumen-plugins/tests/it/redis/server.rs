@@ -1,62 +1,24 @@
-//! A real Redis for one test: on a free port, without a file of its own, gone with the test.
+//! A locator on a real server, and what looks at the server past it.
 
+use super::launch::{Launched, Make};
 use redis::aio::MultiplexedConnection;
 use std::{
     future::Future,
-    io::{BufRead, BufReader},
-    net::TcpListener,
-    process::{Child, Command, Stdio},
+    ops::{Deref, DerefMut},
     time::Duration,
 };
 use yumen_plugins::redis::{RedisLocator, RedisLocatorBuilder};
 
 /// A server; see the module.
-pub(crate) struct Server {
-    child: Child,
-    port: u16,
-    dir: tempfile::TempDir,
-}
+pub(crate) struct Server(Launched);
 
 impl Server {
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        // Between this look and the start another program may take the port.
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if let Some(child) = launch(port, &dir) {
-                return Self { child, port, dir };
-            }
-        }
-        panic!("redis-server took none of ten ports");
+        Self(Launched::start())
     }
 
-    /// Kills it and starts it again, empty, on the same port.
-    pub(crate) fn restart(&mut self) {
-        self.kill();
-        self.child = launch(self.port, &self.dir).expect("the port is free again");
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// It stays there, and does nothing until [`Server::resume`].
-    pub(crate) fn pause(&self) {
-        self.signal("-STOP");
-    }
-
-    pub(crate) fn resume(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-
-    pub(crate) fn addr(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    pub(crate) fn of(make: Make) -> Self {
+        Self(Launched::start_with(make, |_, _| Vec::new()))
     }
 
     /// As due's recording was made.
@@ -76,39 +38,18 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
+impl Deref for Server {
+    type Target = Launched;
+
+    fn deref(&self) -> &Launched {
+        &self.0
     }
 }
 
-/// `None` if it ends before it serves.
-fn launch(port: u16, dir: &tempfile::TempDir) -> Option<Child> {
-    let mut child = Command::new("redis-server")
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ])
-        .arg("--dir")
-        .arg(dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("no redis-server on the PATH; `apt-get install redis-server` brings it");
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    for line in lines.map_while(Result::ok) {
-        if line.contains("Ready to accept connections") {
-            return Some(child);
-        }
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Launched {
+        &mut self.0
     }
-    let _ended = child.wait();
-    None
 }
 
 /// Fails a test that would hang.

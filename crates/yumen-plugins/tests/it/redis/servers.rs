@@ -4,6 +4,8 @@ mod books;
 mod due;
 mod model;
 mod outage;
+mod slots;
+mod tls;
 
 use super::{
     proxy::Proxy,

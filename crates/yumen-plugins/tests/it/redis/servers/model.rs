@@ -2,6 +2,7 @@
 //! and the same news to both.
 
 use super::*;
+use crate::redis::{cluster::Cluster, launch::Make};
 use std::hash::{BuildHasher, RandomState};
 use yumen_core::memory::MemoryLocator;
 
@@ -26,14 +27,15 @@ impl Dice {
 #[derive(Default)]
 struct Numbers {
     memory: BTreeMap<u64, usize>,
-    redis: BTreeMap<u64, usize>,
+    /// Of two users, or two instances, the numbers may be the same on Redis Cluster.
+    redis: BTreeMap<(String, u64), usize>,
 }
 
 impl Numbers {
-    fn pair(&mut self, memory: u64, redis: u64) {
+    fn pair(&mut self, whose: String, memory: u64, redis: u64) {
         let next = self.memory.len();
         self.memory.insert(memory, next);
-        assert_eq!(self.redis.insert(redis, next), None, "numbers are never used twice");
+        assert_eq!(self.redis.insert((whose, redis), next), None, "numbers are never used twice");
     }
 }
 
@@ -58,6 +60,17 @@ fn role(dice: &mut Dice) -> Role {
 }
 
 impl Pair {
+    fn new(redis: [RedisLocatorHandle; 2]) -> Self {
+        Self {
+            memory: MemoryLocator::default(),
+            redis,
+            epochs: Numbers::default(),
+            lives: Numbers::default(),
+            lived: Vec::new(),
+            claimed: Vec::new(),
+        }
+    }
+
     async fn step(&mut self, dice: &mut Dice) {
         let process = dice.below(2);
         let instance = InstanceId::from(INSTANCES[dice.below(INSTANCES.len())]);
@@ -76,7 +89,8 @@ impl Pair {
                 let wanted = self.memory.find(user, &role).await.unwrap();
                 let found = self.redis[process].find(user, &role).await.unwrap();
                 let wanted = wanted.map(|at| (at.place, self.epochs.memory[&at.epoch.0]));
-                let found = found.map(|at| (at.place, self.epochs.redis[&at.epoch.0]));
+                let found =
+                    found.map(|at| (at.place, self.epochs.redis[&(user.to_string(), at.epoch.0)]));
                 assert_eq!(found, wanted);
             }
         }
@@ -92,7 +106,7 @@ impl Pair {
     async fn open(&mut self, process: usize, instance: InstanceId) {
         let memory = self.memory.open(&instance).await.unwrap();
         let redis = self.redis[process].open(&instance).await.unwrap();
-        self.lives.pair(memory.0, redis.0);
+        self.lives.pair(instance.to_string(), memory.0, redis.0);
         self.lived.push((instance, memory, redis));
     }
 
@@ -115,8 +129,10 @@ impl Pair {
         let claimed = self.redis[process].claim(user, &place, stated.map(|life| life.1)).await;
         match (claimed, wanted) {
             (Ok(redis), Ok(memory)) => {
-                self.epochs.pair(memory.epoch.0, redis.epoch.0);
-                let lost = redis.previous.map(|at| (at.place, self.epochs.redis[&at.epoch.0]));
+                self.epochs.pair(user.to_string(), memory.epoch.0, redis.epoch.0);
+                let lost = redis
+                    .previous
+                    .map(|at| (at.place, self.epochs.redis[&(user.to_string(), at.epoch.0)]));
                 let wanted = memory.previous.map(|at| (at.place, self.epochs.memory[&at.epoch.0]));
                 assert_eq!(lost, wanted);
                 self.claimed.push((user, place, memory.epoch, redis.epoch));
@@ -130,9 +146,12 @@ impl Pair {
             (None, None)
             | (Some(LocatorError::NotOpen { .. }), Some(LocatorError::NotOpen { .. })) => {}
             (
-                Some(LocatorError::Superseded { current: redis, .. }),
+                Some(LocatorError::Superseded { instance, current: redis, .. }),
                 Some(LocatorError::Superseded { current: memory, .. }),
-            ) => assert_eq!(self.lives.redis[&redis.0], self.lives.memory[&memory.0]),
+            ) => {
+                let life = (instance.to_string(), redis.0);
+                assert_eq!(self.lives.redis[&life], self.lives.memory[&memory.0]);
+            }
             (redis, memory) => panic!("{redis:?} where memory says {memory:?}"),
         }
     }
@@ -150,38 +169,99 @@ impl Pair {
     }
 }
 
-fn told(moved: Moved, epochs: &BTreeMap<u64, usize>, lives: &BTreeMap<u64, usize>) -> String {
+/// What is told, with the places of its numbers in the order in which they were given.
+fn told(moved: Moved, number: impl Fn(bool, String, u64) -> usize) -> String {
     match moved {
-        Moved::Claimed { user, place, epoch } => format!("{user} to {place}: {}", epochs[&epoch.0]),
+        Moved::Claimed { user, place, epoch } => {
+            format!("{user} to {place}: {}", number(true, user.to_string(), epoch.0))
+        }
         Moved::Released { user, place, epoch } => {
-            format!("{user} off {place}: {}", epochs[&epoch.0])
+            format!("{user} off {place}: {}", number(true, user.to_string(), epoch.0))
         }
         Moved::Closed { instance, incarnation } => {
-            format!("{instance} ends {}", lives[&incarnation.0])
+            let life = number(false, instance.to_string(), incarnation.0);
+            format!("{instance} ends {life}")
         }
         other => panic!("nothing can be lost here: {other:?}"),
     }
 }
 
+impl Pair {
+    fn wanted(&self, moved: Moved) -> String {
+        told(moved, |epoch, _, number| {
+            let numbers = if epoch { &self.epochs } else { &self.lives };
+            numbers.memory[&number]
+        })
+    }
+
+    fn heard(&self, moved: Moved) -> String {
+        told(moved, |epoch, whose, number| {
+            let numbers = if epoch { &self.epochs } else { &self.lives };
+            numbers.redis[&(whose, number)]
+        })
+    }
+}
+
+/// On Redis Cluster the answers are the same; what is told of different places comes in any order.
 #[tokio::test]
-async fn any_history_gives_what_the_locator_in_memory_gives() {
-    let seed = std::env::var("YUMEN_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-    println!("YUMEN_SEED={seed} repeats this run");
-    let server = Server::start();
-    let mut pair = Pair {
-        memory: MemoryLocator::default(),
-        redis: [server.locator(), server.locator()],
-        epochs: Numbers::default(),
-        lives: Numbers::default(),
-        lived: Vec::new(),
-        claimed: Vec::new(),
-    };
+async fn on_redis_cluster_any_history_gives_what_the_locator_in_memory_gives() {
+    let cluster = Cluster::start(Make::Redis, 0).await;
+    let mut pair = Pair::new([cluster.locator(), cluster.locator()]);
     for process in &pair.redis {
         process.find(UserId(1), &Role::Gate).await.unwrap();
     }
     let mut wanted = pair.memory.watch();
     let mut heard = pair.redis.each_ref().map(|process| process.watch());
+    let seed = seed();
+    println!("YUMEN_SEED={seed} repeats this run");
+    let mut dice = Dice(seed);
+    for step in 0..STEPS {
+        within(30, pair.step(&mut dice)).await;
+        let mut told_now: Vec<_> =
+            std::iter::from_fn(|| wanted.try_next()).map(|moved| pair.wanted(moved)).collect();
+        told_now.sort();
+        for moves in &mut heard {
+            let mut all = Vec::new();
+            for _ in &told_now {
+                let moved = within(30, moves.next()).await.unwrap();
+                all.push(pair.heard(moved));
+            }
+            all.sort();
+            assert_eq!(all, told_now, "step {step}");
+        }
+    }
+    for process in &pair.redis {
+        let stats = process.stats();
+        assert_eq!((stats.due_events, stats.unreadable), (0, 0), "due's copies are known as ours");
+        assert!(stats.connected && stats.following && stats.failed == 0, "{stats:?}");
+    }
+    for instance in INSTANCES.map(InstanceId::from) {
+        let life = pair.redis[0].open(&instance).await.unwrap();
+        assert!(pair.redis[1].close(&instance, life).await.unwrap());
+    }
+    let left = cluster.keys().await;
+    let kept = |key: &String| {
+        key.contains("}:yumen") || key.ends_with("}:life") || key.ends_with(":instances")
+    };
+    assert!(left.iter().all(|key| kept(key) || key.ends_with(":turn")), "{left:?}");
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("YUMEN_SEED").ok().and_then(|seed| seed.parse().ok());
+    seed.unwrap_or_else(|| RandomState::new().hash_one(0))
+}
+
+#[tokio::test]
+async fn any_history_gives_what_the_locator_in_memory_gives() {
+    let server = Server::start();
+    let mut pair = Pair::new([server.locator(), server.locator()]);
+    for process in &pair.redis {
+        process.find(UserId(1), &Role::Gate).await.unwrap();
+    }
+    let mut wanted = pair.memory.watch();
+    let mut heard = pair.redis.each_ref().map(|process| process.watch());
+    let seed = seed();
+    println!("YUMEN_SEED={seed} repeats this run");
     let mut dice = Dice(seed);
     for step in 0..STEPS {
         within(30, pair.step(&mut dice)).await;
@@ -189,10 +269,10 @@ async fn any_history_gives_what_the_locator_in_memory_gives() {
             books::agree(&server).await;
         }
         while let Some(moved) = wanted.try_next() {
-            let wanted = told(moved, &pair.epochs.memory, &pair.lives.memory);
+            let wanted = pair.wanted(moved);
             for moves in &mut heard {
                 let moved = within(30, moves.next()).await.unwrap();
-                let heard = told(moved, &pair.epochs.redis, &pair.lives.redis);
+                let heard = pair.heard(moved);
                 assert_eq!(heard, wanted, "step {step}");
             }
         }
