@@ -1,7 +1,7 @@
-//! etcd and Redis for a run: found on the PATH, on free ports of this machine, and gone with the run.
+//! etcd or Consul, and Redis, for a run: found on the PATH, on free ports of this machine, and gone with the run.
 //!
 //! They never outlive the process that started them, also when that is killed: each is started through
-//! [`leashed`], so that the kernel ends it. Redis keeps nothing; etcd keeps its data in the directory it
+//! [`leashed`], so that the kernel ends it. Redis and Consul keep nothing; etcd keeps its data in the directory it
 //! is given, so a second life knows what the first one knew.
 use crate::poll;
 use rustix::process::{Pid, getppid, kill_process, set_parent_process_death_signal};
@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use yumen::cluster::Cluster;
 use yumen::settings::Settings;
-use yumen_plugins::{etcd::EtcdRegistry, redis::RedisLocator};
+use yumen_plugins::{redis::RedisLocator, registries};
 
 pub use rustix::process::Signal;
 
@@ -33,8 +33,10 @@ const PORTS_MAX: usize = 5;
 /// A server that instances need beside themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The registry.
+    /// A registry.
     Etcd,
+    /// The other registry.
+    Consul,
     /// The locator.
     Redis,
 }
@@ -44,7 +46,16 @@ impl Kind {
     pub fn program(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
+            Self::Consul => "consul",
             Self::Redis => "redis-server",
+        }
+    }
+
+    /// One word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd | Self::Consul => self.program(),
+            Self::Redis => "redis",
         }
     }
 
@@ -52,6 +63,8 @@ impl Kind {
     pub fn install(self) -> &'static str {
         match self {
             Self::Etcd => "apt-get install -y etcd-server",
+            // Debian has none; the repository builds one for its tests.
+            Self::Consul => "cargo xtask up consul && export PATH=$PATH:$PWD/target/servers",
             Self::Redis => "apt-get install -y redis-server",
         }
     }
@@ -62,7 +75,8 @@ impl Kind {
         std::env::split_paths(&path).map(|dir| dir.join(self.program())).find(|file| file.is_file())
     }
 
-    fn arguments(self, dir: &Path, port: u16) -> Vec<OsString> {
+    /// Beside its own port two more that are free, for the one that needs them.
+    fn arguments(self, dir: &Path, port: u16, [server, gossip]: [u16; 2]) -> Vec<OsString> {
         let url = format!("http://127.0.0.1:{port}");
         let words = match self {
             Self::Etcd => vec![
@@ -71,6 +85,18 @@ impl Kind {
                 format!("--advertise-client-urls={url}"),
                 // Nobody joins it: its peers' port is the system's choice.
                 "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
+            ],
+            Self::Consul => vec![
+                "-dev".to_owned(),
+                "-bind=127.0.0.1".to_owned(),
+                "-client=127.0.0.1".to_owned(),
+                format!("-http-port={port}"),
+                format!("-server-port={}", server),
+                format!("-serf-lan-port={}", gossip),
+                "-serf-wan-port=-1".to_owned(),
+                "-dns-port=-1".to_owned(),
+                "-grpc-port=-1".to_owned(),
+                "-log-level=warn".to_owned(),
             ],
             Self::Redis => vec![
                 "--bind".to_owned(),
@@ -94,6 +120,8 @@ impl Kind {
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         let (question, answer): (&[u8], &[u8]) = match self {
             Self::Etcd => (b"GET /health HTTP/1.0\r\n\r\n", b"\"health\":\"true\""),
+            // Its leader has registered its own node: before that no service is listed.
+            Self::Consul => (b"GET /v1/catalog/nodes HTTP/1.0\r\n\r\n", b"\"Datacenter\""),
             Self::Redis => (b"PING\r\n", b"+PONG"),
         };
         stream.write_all(question)?;
@@ -252,10 +280,15 @@ fn missing(kind: Kind) -> io::Error {
 }
 
 fn spawn(kind: Kind, program: &Path, dir: &Path, port: u16) -> io::Result<Child> {
+    // Held together, so that they differ.
+    let held = [free_listener()?, free_listener()?];
+    let [one, other] = held.each_ref().map(|held| held.local_addr());
+    let free = [one?.port(), other?.port()];
+    drop(held);
     let log = dir.join(kind.program()).with_extension("log");
     let log = File::options().create(true).append(true).open(log)?;
     leashed(program)?
-        .args(kind.arguments(dir, port))
+        .args(kind.arguments(dir, port, free))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -264,7 +297,11 @@ fn spawn(kind: Kind, program: &Path, dir: &Path, port: u16) -> io::Result<Child>
 
 /// A port that was free a moment ago.
 fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(free_listener()?.local_addr()?.port())
+}
+
+fn free_listener() -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
 }
 
 /// A command that becomes `program`, and that the kernel kills when this process ends. Its arguments
@@ -297,14 +334,14 @@ pub(crate) fn become_leashed(parent: u32, program: &OsString, arguments: &[OsStr
     }
 }
 
-/// A cluster of processes on the etcd and the Redis of the settings: all that a program says to run in
+/// A cluster of processes on the registry and the Redis of the settings: all that a program says to run in
 /// one instead of alone.
 ///
 /// # Errors
-/// Everything that is wrong with `registry.etcd.*`, `locate.redis.*` and `yumen.locator.*`.
+/// Everything that is wrong with `yumen.registry.*`, what it names, `locate.redis.*` and `yumen.locator.*`.
 pub fn cluster(settings: &Settings) -> io::Result<Cluster> {
     let wrong = |problems: Vec<String>| io::Error::other(problems.join("\n"));
-    let registry = EtcdRegistry::new(&settings.registry.etcd).map_err(wrong)?;
+    let registry = registries::from_settings(settings).map_err(wrong)?;
     let locator = RedisLocator::from_settings(settings).map_err(wrong)?;
     Ok(Cluster::new(registry, locator))
 }
@@ -369,7 +406,7 @@ mod tests {
 
     #[test]
     fn whoever_lacks_a_server_is_told_the_command_that_installs_it() {
-        for kind in [Kind::Etcd, Kind::Redis] {
+        for kind in [Kind::Etcd, Kind::Consul, Kind::Redis] {
             let text = missing(kind).to_string();
             assert!(text.contains(kind.program()) && text.contains(kind.install()), "{text}");
         }

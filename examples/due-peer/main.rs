@@ -1,6 +1,6 @@
 //! A gate or a node that stands among due's, configured by due's own keys alone.
 //!
-//! `due-peer gate|node --etc DIR`: the registry is etcd, users are found through Redis, and every client
+//! `due-peer gate|node --etc DIR`: the registry is etcd or Consul, users are found through Redis, and every client
 //! packet is due's. It takes the place of one process of a due cluster, or of all of them; README.md
 //! beside it tells how.
 
@@ -8,9 +8,9 @@ use clap::{Parser, ValueEnum};
 use std::{error::Error, path::PathBuf, process::ExitCode};
 use yumen::{prelude::*, settings::Loader};
 use yumen_due_peer::{Net, gate, node};
-use yumen_plugins::{etcd::EtcdRegistry, redis::RedisLocator};
+use yumen_plugins::{redis::RedisLocator, registries};
 
-/// A gate or a node among due's processes: etcd as registry, Redis as locator, due's keys as settings.
+/// A gate or a node among due's processes: etcd or Consul as registry, Redis as locator, due's keys as settings.
 ///
 /// Its links to others prove nothing, because due's cannot: let nobody but the cluster reach their ports.
 #[derive(Debug, Parser)]
@@ -40,7 +40,7 @@ enum Role {
 
 /// The cluster that due's keys describe. Peers that prove nothing are served: due's are such.
 fn cluster(settings: &Settings) -> Result<Cluster, Box<dyn Error>> {
-    let registry = EtcdRegistry::from_settings(settings).map_err(|all| all.join("; "))?;
+    let registry = registries::from_settings(settings).map_err(|all| all.join("; "))?;
     let locator = RedisLocator::from_settings(settings).map_err(|all| all.join("; "))?;
     Ok(Cluster::new(registry, locator).settings(settings).insecure(true))
 }

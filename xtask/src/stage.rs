@@ -31,7 +31,7 @@ pub(crate) enum Stage {
     Clippy,
     /// Tests and doc tests with all features, but for those in modules called `servers`
     Test,
-    /// The tests in modules called `servers`: they start real etcd and Redis
+    /// The tests in modules called `servers`: they start real servers
     Servers,
     /// Documentation, warnings denied
     Docs,
@@ -74,6 +74,7 @@ impl Stage {
             Self::Servers => &[
                 Tool::Etcd,
                 Tool::Etcd36,
+                Tool::Consul,
                 Tool::Redis,
                 Tool::Valkey,
                 Tool::Toxiproxy,
@@ -188,6 +189,7 @@ fn servers(workspace: &Workspace) -> Result<(), Error> {
     Line::new(&workspace.root, words)
         .env("YUMEN_ETCD36", &tool::etcd36(&workspace.root).to_string_lossy())
         .env("YUMEN_VALKEY", &tool::valkey(&workspace.root).to_string_lossy())
+        .env("YUMEN_CONSUL", &tool::consul(&workspace.root).to_string_lossy())
         .env("YUMEN_TOXIPROXY", &tool::toxiproxy(&workspace.root).to_string_lossy())
         .run()
 }

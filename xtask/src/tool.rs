@@ -23,6 +23,8 @@ pub(crate) enum Tool {
     Etcd,
     /// A newer etcd, built from its published module.
     Etcd36,
+    /// Built from its published module.
+    Consul,
     Redis,
     /// Valkey 8, unpacked from Debian's backports.
     Valkey,
@@ -34,6 +36,9 @@ pub(crate) enum Tool {
 
 /// Where etcd 3.6 is built, from the root. Tests look for it here too, behind `YUMEN_ETCD36`.
 const ETCD36: &str = "target/servers/etcd36";
+
+/// Where Consul is built, likewise behind `YUMEN_CONSUL`.
+const CONSUL: &str = "target/servers/consul";
 
 /// Where Toxiproxy is built, likewise behind `YUMEN_TOXIPROXY`.
 const TOXIPROXY: &str = "target/servers/toxiproxy";
@@ -61,6 +66,7 @@ impl Tool {
             Self::Valgrind => "valgrind --version",
             Self::Etcd => "etcd --version",
             Self::Etcd36 => "target/servers/etcd36 --version",
+            Self::Consul => "target/servers/consul --version",
             Self::Redis => "redis-server --version",
             Self::Valkey => "target/servers/valkey/usr/bin/valkey-server --version",
             Self::Toxiproxy => "target/servers/toxiproxy -version",
@@ -80,6 +86,9 @@ impl Tool {
             Self::Etcd => "apt-get install -y etcd-server",
             Self::Etcd36 => {
                 "go -C tools/servers/etcd build -trimpath -o ../../../target/servers/etcd36 ."
+            }
+            Self::Consul => {
+                "go -C tools/servers/consul build -trimpath -ldflags=-w -o ../../../target/servers/consul ."
             }
             Self::Redis => "apt-get install -y redis-server",
             Self::Valkey => "sh tools/servers/valkey/fetch target/servers/valkey",
@@ -105,6 +114,7 @@ impl Tool {
             | Self::Valgrind
             | Self::Etcd36
             | Self::Valkey
+            | Self::Consul
             | Self::Toxiproxy => None,
         }
     }
@@ -114,6 +124,7 @@ impl Tool {
     fn built(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Etcd36 => Some(("tools/servers/etcd", ETCD36)),
+            Self::Consul => Some(("tools/servers/consul", CONSUL)),
             Self::Toxiproxy => Some(("tools/servers/toxiproxy", TOXIPROXY)),
             _ => None,
         }
@@ -156,6 +167,11 @@ impl Tool {
 /// The path of etcd 3.6, for tests that are told of it by `YUMEN_ETCD36`.
 pub(crate) fn etcd36(root: &Path) -> PathBuf {
     root.join(ETCD36)
+}
+
+/// The path of Consul, for tests that are told of it by `YUMEN_CONSUL`.
+pub(crate) fn consul(root: &Path) -> PathBuf {
+    root.join(CONSUL)
 }
 
 /// The path of Toxiproxy, for tests that are told of it by `YUMEN_TOXIPROXY`.

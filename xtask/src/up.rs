@@ -1,6 +1,6 @@
-//! `cargo xtask up etcd|etcd36|redis [PORT]`: a real server in the foreground, for a person to play with.
+//! `cargo xtask up etcd|etcd36|consul|redis [PORT]`: a real server in the foreground, for a person to play with.
 //!
-//! It never listens outside this machine. etcd keeps its data below `target/servers`, Redis keeps none.
+//! It never listens outside this machine. etcd keeps its data below `target/servers`, Consul and Redis keep none.
 //! This process becomes the server, so Ctrl-C and signals reach the server itself.
 
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use crate::tool::{self, Tool};
 pub(crate) struct Args {
     /// Which server
     server: Server,
-    /// Where it listens on 127.0.0.1 (default: 2379 for etcd, 6379 for Redis)
+    /// Where it listens on 127.0.0.1 (default: 2379 for etcd, 8500 for Consul, 6379 for Redis)
     port: Option<u16>,
 }
 
@@ -29,6 +29,8 @@ enum Server {
     Etcd,
     /// etcd 3.6, built from its module
     Etcd36,
+    /// Consul 1.13, built from its module; it also takes the ports 200 and 199 below
+    Consul,
     /// The redis-server on the PATH
     Redis,
 }
@@ -38,6 +40,7 @@ impl Server {
         match self {
             Self::Etcd => Tool::Etcd,
             Self::Etcd36 => Tool::Etcd36,
+            Self::Consul => Tool::Consul,
             Self::Redis => Tool::Redis,
         }
     }
@@ -46,6 +49,7 @@ impl Server {
         match self {
             Self::Etcd => "etcd",
             Self::Etcd36 => "etcd36",
+            Self::Consul => "consul",
             Self::Redis => "redis-server",
         }
     }
@@ -53,6 +57,7 @@ impl Server {
     fn default_port(self) -> u16 {
         match self {
             Self::Etcd | Self::Etcd36 => 2379,
+            Self::Consul => 8500,
             Self::Redis => 6379,
         }
     }
@@ -86,6 +91,7 @@ fn words(server: Server, port: u16, root: &Path) -> Vec<String> {
     let program = match server {
         Server::Etcd | Server::Redis => server.name().to_owned(),
         Server::Etcd36 => tool::etcd36(root).to_string_lossy().into_owned(),
+        Server::Consul => tool::consul(root).to_string_lossy().into_owned(),
     };
     let url = format!("http://127.0.0.1:{port}");
     let arguments = match server {
@@ -94,6 +100,16 @@ fn words(server: Server, port: u16, root: &Path) -> Vec<String> {
             .map(str::to_owned)
             .chain([String::new()])
             .collect(),
+        // As far from the first one as by default.
+        Server::Consul => format!(
+            "-dev -bind=127.0.0.1 -client=127.0.0.1 -http-port={port} -server-port={} \
+             -serf-lan-port={} -serf-wan-port=-1 -dns-port=-1 -grpc-port=-1 -log-level=warn",
+            port.saturating_sub(200),
+            port.saturating_sub(199)
+        )
+        .split(' ')
+        .map(str::to_owned)
+        .collect(),
         // Its peers' port is the system's choice: nobody joins it.
         Server::Etcd | Server::Etcd36 => vec![
             format!("--data-dir={data}"),
@@ -112,6 +128,10 @@ fn advice(server: Server, port: u16) -> String {
         Server::Etcd | Server::Etcd36 => {
             format!("registry.etcd.addrs = [\"127.0.0.1:{port}\"]; Ctrl-C stops it")
         }
+        Server::Consul => format!(
+            "yumen.registry.backends = [\"consul\"], registry.consul.addr = \"127.0.0.1:{port}\"; \
+             Ctrl-C stops it"
+        ),
         Server::Redis => format!("locate.redis.addrs = [\"127.0.0.1:{port}\"]; Ctrl-C stops it"),
     }
 }

@@ -1,6 +1,6 @@
 //! `yumen cluster up`: a whole cluster of processes on this machine, to play with and to break.
 //!
-//! etcd and Redis as they are installed, two gates and two nodes as children of this program, all on
+//! etcd or Consul, and Redis, as they are installed, two gates and two nodes as children of this program, all on
 //! free ports of 127.0.0.1 and in a temporary directory. Nothing outlives this process. What a person
 //! reads goes to standard error; with `--json` standard output holds one line: who is where.
 mod crew;
@@ -20,6 +20,7 @@ use yumen_bench::backend::{Kind, Scratch};
 const EXAMPLES: &str = "Examples:
   yumen cluster up                  until Ctrl-C; says how to play
   yumen cluster up --restart        whoever dies is started again
+  yumen cluster up --registry consul
   yumen cluster up --json           who is where as one JSON object, for scripts";
 
 /// Between a death and the next start, with --restart.
@@ -29,7 +30,7 @@ const LINES_MAX: usize = 1_024;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
-    /// Start etcd, Redis, two gates and two nodes on this machine, and stop them on Ctrl-C.
+    /// Start etcd or Consul, Redis, two gates and two nodes on this machine, and stop them on Ctrl-C.
     Up(UpArgs),
     /// A gate of `up`.
     #[command(hide = true)]
@@ -39,10 +40,29 @@ pub(crate) enum ClusterCommand {
     Node(MemberArgs),
 }
 
+/// A registry that `cluster up` can start.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum RegistryKind {
+    Etcd,
+    Consul,
+}
+
+impl RegistryKind {
+    fn backend(self) -> Kind {
+        match self {
+            Self::Etcd => Kind::Etcd,
+            Self::Consul => Kind::Consul,
+        }
+    }
+}
+
 /// Options of `cluster up`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
+    /// Where gates and nodes find each other.
+    #[arg(long, value_enum, default_value = "etcd")]
+    registry: RegistryKind,
     /// Start whoever dies again, after a second.
     #[arg(long)]
     restart: bool,
@@ -63,8 +83,10 @@ pub(crate) fn run(command: &ClusterCommand) -> ExitCode {
 }
 
 fn up(args: &UpArgs) -> ExitCode {
-    let missing: Vec<Kind> =
-        [Kind::Etcd, Kind::Redis].into_iter().filter(|kind| kind.find().is_none()).collect();
+    let missing: Vec<Kind> = [args.registry.backend(), Kind::Redis]
+        .into_iter()
+        .filter(|kind| kind.find().is_none())
+        .collect();
     for kind in &missing {
         note(&format!("{} is not on the PATH; install it with:", kind.program()));
         note(&format!("  {}", kind.install()));
@@ -85,8 +107,9 @@ fn play(args: &UpArgs) -> io::Result<ExitCode> {
     let (tell, told) = mpsc::sync_channel(LINES_MAX);
     listen_for_signals(tell.clone())?;
     let scratch = Scratch::new("yumen-cluster")?;
-    note("starting etcd and Redis");
-    let mut crew = Crew::start(scratch.path(), args.verbose, tell)?;
+    let registry = args.registry.backend();
+    note(&format!("starting {} and Redis", registry.name()));
+    let mut crew = Crew::start(registry, scratch.path(), args.verbose, tell)?;
     note("starting two nodes and two gates");
     if !crew.until_it_plays(&told, &mut show)? {
         return stop(crew);

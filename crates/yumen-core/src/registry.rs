@@ -99,6 +99,14 @@ pub enum RegistryError {
         /// What it reported.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The backend can never hold this record as it is, so trying again changes nothing.
+    #[error("registry {backend} cannot hold the record: {problem}")]
+    Unfit {
+        /// Which backend: a short lower-case name.
+        backend: &'static str,
+        /// What does not fit, and what would.
+        problem: String,
+    },
     /// The registry holds as many instances as it may.
     #[error("registry is full: {max} instances")]
     Full {

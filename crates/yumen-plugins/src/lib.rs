@@ -2,6 +2,7 @@
 //!
 //! | Feature | Module | What |
 //! |---|---|---|
+//! | `consul` | `consul` | a registry |
 //! | `etcd` | `etcd` | a registry |
 //! | `redis` | `redis` | a locator |
 //!
@@ -11,17 +12,21 @@
 //! What registries share: `orders` (one record that is kept there), `followed` (the set of one kind), `known`
 //! (what that set is), `kept` (its copy on disk) and `tries` (health and pauses).
 
+#[cfg(feature = "consul")]
+pub mod consul;
 #[cfg(feature = "etcd")]
 pub mod etcd;
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
 mod followed;
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
 mod kept;
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
 mod known;
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
 mod orders;
 #[cfg(feature = "redis")]
 pub mod redis;
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
+pub mod registries;
+#[cfg(any(feature = "consul", feature = "etcd"))]
 mod tries;

@@ -95,6 +95,15 @@ impl Keeper {
         outcome(self.progress.clone(), self.latest.number)
     }
 
+    /// Withdraws the record, and stays ready for the next one. The future ends with the first try.
+    #[cfg(feature = "consul")]
+    pub(crate) fn clear(&mut self) -> impl Future<Output = Result<(), SharedError>> + use<> {
+        if self.latest.record.is_some() {
+            self.order(None);
+        }
+        outcome(self.progress.clone(), self.latest.number)
+    }
+
     fn order(&mut self, record: Option<Arc<Instance>>) {
         self.latest = Order { number: self.latest.number.saturating_add(1), record };
         self.orders.send(self.latest.clone());
@@ -137,7 +146,12 @@ impl Told {
     }
 
     /// It is over with the order, well or not; no try succeeded just now.
-    pub(crate) fn settled(&mut self, number: u64) {
+    #[cfg(feature = "etcd")]
+    pub(crate) fn given_up(&mut self, number: u64) {
+        self.settled(number);
+    }
+
+    fn settled(&mut self, number: u64) {
         (self.progress.done, self.progress.error) = (number, None);
         self.sent.send(self.progress.clone());
     }

@@ -62,7 +62,7 @@ impl Death {
 
 /// All of them.
 pub(super) struct Crew {
-    pub(super) etcd: Backend,
+    pub(super) registry: Backend,
     pub(super) redis: Backend,
     pub(super) members: BTreeMap<&'static str, Member>,
     dir: PathBuf,
@@ -73,15 +73,20 @@ pub(super) struct Crew {
 
 impl Crew {
     /// Starts all of them, with `dir` for their data.
-    pub(super) fn start(dir: &Path, verbose: bool, tell: SyncSender<Told>) -> io::Result<Self> {
-        let etcd = Backend::start(Kind::Etcd, dir)?;
+    pub(super) fn start(
+        registry: Kind,
+        dir: &Path,
+        verbose: bool,
+        tell: SyncSender<Told>,
+    ) -> io::Result<Self> {
+        let registry = Backend::start(registry, dir)?;
         let redis = Backend::start(Kind::Redis, dir)?;
         let etc = dir.join("etc");
         std::fs::create_dir_all(&etc)?;
         let level = if verbose { "info" } else { "warn" };
-        std::fs::write(etc.join("etc.toml"), settings(&etcd, &redis, level))?;
+        std::fs::write(etc.join("etc.toml"), settings(&registry, &redis, level))?;
         let (members, dead) = (BTreeMap::new(), Vec::new());
-        let mut crew = Self { etcd, redis, members, dir: etc, tell, dead };
+        let mut crew = Self { registry, redis, members, dir: etc, tell, dead };
         for name in NODES.into_iter().chain(GATES) {
             crew.spawn(name)?;
         }
@@ -187,7 +192,7 @@ impl Crew {
             }
         }
         self.members.retain(|name, _| !found.iter().any(|death| death.name == *name));
-        for backend in [&mut self.etcd, &mut self.redis] {
+        for backend in [&mut self.registry, &mut self.redis] {
             let kind = backend.kind();
             if !self.dead.contains(&kind) && backend.has_ended()? {
                 self.dead.push(kind);
@@ -203,7 +208,7 @@ impl Crew {
         if let Some(name) = NODES.into_iter().chain(GATES).find(|name| *name == death.name) {
             return self.spawn(name);
         }
-        for backend in [&mut self.etcd, &mut self.redis] {
+        for backend in [&mut self.registry, &mut self.redis] {
             if backend.kind().program() == death.name {
                 backend.restart()?;
                 self.dead.retain(|kind| *kind != backend.kind());
@@ -219,9 +224,9 @@ impl Crew {
             say(name);
             end(&mut member.child)?;
         }
-        say("Redis and etcd");
+        say("Redis and the registry");
         self.redis.stop()?;
-        self.etcd.stop()
+        self.registry.stop()
     }
 }
 
@@ -253,10 +258,15 @@ fn end(child: &mut Child) -> io::Result<()> {
 }
 
 /// The settings of every gate and node.
-fn settings(etcd: &Backend, redis: &Backend, level: &str) -> String {
-    let (etcd, redis) = (etcd.address(), redis.address());
+fn settings(registry: &Backend, redis: &Backend, level: &str) -> String {
+    let (name, at, redis) = (registry.kind().name(), registry.address(), redis.address());
+    let addr = match registry.kind() {
+        Kind::Consul => format!("addr = \"{at}\""),
+        Kind::Etcd | Kind::Redis => format!("addrs = [\"{at}\"]"),
+    };
     format!(
-        "[registry.etcd]\naddrs = [\"{etcd}\"]\n\n[locate.redis]\naddrs = [\"{redis}\"]\n\n\
+        "[yumen.registry]\nbackends = [\"{name}\"]\n\n[registry.{name}]\n{addr}\n\n\
+         [locate.redis]\naddrs = [\"{redis}\"]\n\n\
          [cluster.gate]\naddr = \"127.0.0.1:0\"\n\n[cluster.node]\naddr = \"127.0.0.1:0\"\n\n\
          [log]\nlevel = \"{level}\"\nterminals = [\"console\"]\n"
     )

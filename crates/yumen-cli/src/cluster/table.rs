@@ -2,14 +2,17 @@
 use super::crew::Crew;
 use super::member::Doors;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
+use yumen_bench::backend::Backend;
 
 /// Everybody with process id and addresses.
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
-    etcd: Server,
-    redis: Server,
+    /// By name.
+    #[serde(flatten)]
+    servers: BTreeMap<&'static str, Server>,
     gates: Vec<Member>,
     nodes: Vec<Member>,
 }
@@ -30,7 +33,9 @@ struct Member {
 
 impl Table {
     pub(super) fn of(crew: &Crew) -> Self {
-        let server = |pid, address| Server { pid, address };
+        let server = |backend: &Backend| {
+            (backend.kind().name(), Server { pid: backend.pid(), address: backend.address() })
+        };
         let members = |gate: bool| {
             let all = crew.members.iter().map(|(name, member)| {
                 let doors = member.doors.unwrap_or_default();
@@ -39,8 +44,7 @@ impl Table {
             all.filter(|member| member.doors.tcp.is_some() == gate).collect()
         };
         Self {
-            etcd: server(crew.etcd.pid(), crew.etcd.address()),
-            redis: server(crew.redis.pid(), crew.redis.address()),
+            servers: [&crew.registry, &crew.redis].map(server).into(),
             gates: members(true),
             nodes: members(false),
         }
@@ -50,7 +54,7 @@ impl Table {
 impl Display for Table {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n{:<8} {:>8}  where", "who", "pid")?;
-        for (name, Server { pid, address }) in [("etcd", &self.etcd), ("redis", &self.redis)] {
+        for (name, Server { pid, address }) in &self.servers {
             writeln!(f, "{name:<8} {pid:>8}  {address}")?;
         }
         for Member { id, pid, doors } in self.nodes.iter().chain(&self.gates) {

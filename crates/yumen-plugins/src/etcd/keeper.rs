@@ -161,7 +161,7 @@ impl Work {
     /// Gives the lease back, which deletes the record if it is still on it. Tries until the lease has run
     /// out by itself.
     async fn withdraw(mut self, number: u64) {
-        let Some((id, ttl)) = self.lease else { return self.told.settled(number) };
+        let Some((id, ttl)) = self.lease else { return self.told.given_up(number) };
         let revoked = async {
             loop {
                 let path = "/etcdserverpb.Lease/LeaseRevoke";
@@ -181,7 +181,7 @@ impl Work {
         if timeout(ttl, revoked).await.is_err() {
             tracing::warn!(key = %self.key, "the record was left to run out in etcd");
         }
-        self.told.settled(number);
+        self.told.given_up(number);
     }
 }
 

@@ -12,7 +12,13 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+#[cfg(feature = "consul")]
+mod consul;
 #[cfg(feature = "etcd")]
 mod etcd;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "consul", feature = "etcd"))]
+mod registry;
+#[cfg(any(feature = "consul", feature = "etcd"))]
+mod wire;

@@ -1,6 +1,6 @@
 //! Registries, configuration centres and transports: `registry.*`, `config.*`, `transport.*`.
 //!
-//! etcd as registry is used, the others are not yet. Files for TLS are refused, since a connection without it would carry passwords in
+//! Consul and etcd as registries are used, the others are not yet. Files for TLS are refused, since a connection without it would carry passwords in
 //! the clear.
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 use std::time::Duration;
 
-const REGISTRY: &str = "the registries are etcd, a list, and the memory of one process";
+const REGISTRY: &str = "the registries are Consul, etcd, a list, and the memory of one process";
 const FOR_EVER: &str = "a registration that failed is tried again for ever (W-20)";
 const CONFIG: &str = "settings come from files, environment, flags and code only";
 const RPC: &str = "there are no calls between services";
@@ -82,21 +82,24 @@ section! {
 section! {
     /// consul as registry: `registry.consul.*`.
     RegistryConsulSettings "etc.registry.consul" {
-        /// Where the server is, as `host:port`.
-        addr "addr": String = "127.0.0.1:8500", NotYet(REGISTRY);
+        /// Where the agent is, as `host:port`; `https://host:port` for an encrypted connection.
+        addr "addr": String = "127.0.0.1:8500", Start;
         /// Whether the server checks that instances can be reached.
-        health_check "healthCheck": bool = true, NotYet(REGISTRY);
+        health_check "healthCheck": bool = true, Start;
         /// Seconds between two such checks.
-        health_check_interval "healthCheckInterval": i64 = 10, NotYet(REGISTRY);
+        health_check_interval "healthCheckInterval": i64 = 10, Start;
         /// Seconds after which such a check has failed.
-        health_check_timeout "healthCheckTimeout": i64 = 5, NotYet(REGISTRY);
+        health_check_timeout "healthCheckTimeout": i64 = 5, Start;
         /// Whether instances tell the server that they live.
-        heartbeat_check "heartbeatCheck": bool = true, NotYet(REGISTRY);
+        heartbeat_check "heartbeatCheck": bool = true, Start;
         /// Seconds between two such messages.
-        heartbeat_check_interval "heartbeatCheckInterval": i64 = 10, NotYet(REGISTRY);
+        heartbeat_check_interval "heartbeatCheckInterval": i64 = 10, Start;
         /// Seconds after which an instance that fails its checks is removed.
-        deregister_critical_service_after "deregisterCriticalServiceAfter": i64 = 30,
-            NotYet(REGISTRY);
+        deregister_critical_service_after "deregisterCriticalServiceAfter": i64 = 30, Start;
+        /// ACL token, sent with every request. Empty: none. A key of Yumen.
+        token "token": Secret = "", Start;
+        /// File with the certificates that are trusted. Empty: the system's. A key of Yumen.
+        ca_file "caFile": String = "", Start;
     }
 }
 

@@ -82,6 +82,10 @@ section! {
 section! {
     /// The registry, whichever it is: `yumen.registry.*`.
     YumenRegistrySettings "etc.yumen.registry" {
+        /// Which servers are the registry: `consul`, `etcd`, or several, as for a move from one to the other.
+        /// Of several, each instance is registered in all and read from all. Used by programs that leave the
+        /// choice to the settings.
+        backends "backends": Vec<String> = ["etcd"], Start;
         /// Directory where the last set of instances is kept, so that a process can start while the
         /// registry is away. Empty: nothing is kept.
         cache_dir "cacheDir": String = "", Start;

@@ -53,7 +53,10 @@ fn values(settings: &Settings, key: &str) -> Vec<(String, String)> {
 #[test]
 fn every_key_of_due_is_known_with_its_form_and_its_default() {
     let rows = rows();
-    assert_eq!(rows.iter().filter(|row| !row.key.starts_with("etc.yumen.")).count(), DUE);
+    // Keys of Yumen that stand where one looks for them, in sections of due.
+    let ours = ["etc.registry.consul.caFile", "etc.registry.consul.token"];
+    let dues = |row: &&Row| !row.key.starts_with("etc.yumen.") && !ours.contains(&row.key);
+    assert_eq!(rows.iter().filter(dues).count(), DUE);
     for row in rows {
         let keys = row.keys();
         assert!(!keys.is_empty(), "{} is not known", row.key);
@@ -169,7 +172,7 @@ fn the_keys_that_are_live_are_these() {
 
 #[test]
 fn every_file_for_tls_is_used_or_refused_and_every_secret_is_one() {
-    let used = ["locate.redis."];
+    let used = ["locate.redis.", "registry.consul."];
     for key in all_keys() {
         let last = key.name.rsplit('.').next().unwrap_or_default();
         let file = ["certFile", "keyFile", "caFile"].contains(&last);

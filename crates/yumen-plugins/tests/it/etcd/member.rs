@@ -1,6 +1,7 @@
 //! A real etcd for one test: on free ports, in a folder of its own, gone with the test.
 
-use super::{gateway, within};
+use super::gateway;
+use crate::registry::within;
 use serde_json::json;
 use std::{
     env,

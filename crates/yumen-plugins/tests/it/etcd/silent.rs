@@ -1,10 +1,9 @@
 //! A server that accepts and never answers, and one that is not there.
 
-use super::{
-    member::brisk,
-    node,
-    proxy::{closed, mute},
-    within,
+use super::member::brisk;
+use crate::{
+    registry::{node, within},
+    wire::{closed, mute},
 };
 use yumen_core::{cluster::Kind, health::Health, registry::Registry};
 

@@ -1,20 +1,22 @@
 //! etcd is away, asleep, silent, or has forgotten everything.
 
 use super::{Version, on_both, run};
-use crate::etcd::{
-    follow, gateway, ids, join,
-    member::{Member, brisk},
-    node,
-    proxy::{Proxy, closed, count_callers, mute},
-    until, until_ids, within,
+use crate::{
+    etcd::{
+        gateway,
+        member::{Member, brisk},
+    },
+    registry::{
+        follow, ids, is_red, is_well, join, never_lacks, node, says, until, until_ids, within,
+    },
+    wire::{Proxy, closed, count_callers, mute},
 };
 use std::{sync::atomic::Ordering, time::Duration};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::time::sleep;
 use yumen_core::{
-    cluster::{Instance, Kind, Snapshot, State},
+    cluster::{Instance, Kind, State},
     health::Health,
     registry::Registry,
-    watch::Watch,
 };
 use yumen_plugins::etcd::EtcdRegistry;
 
@@ -32,49 +34,6 @@ on_both!(
 /// Leases of 5 s, so that a machine that is busy does not miss one.
 fn steady(member: &Member) -> EtcdRegistry {
     member.brisk().retry_interval(Duration::from_secs(4)).build().unwrap()
-}
-
-/// Fails the test if a set ever lacks one of these.
-fn never_lacks(mut watch: Watch<Snapshot>, wanted: &'static [&'static str]) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        loop {
-            let set = watch.current();
-            let lacking: Vec<_> = wanted.iter().filter(|id| !ids(&set).contains(id)).collect();
-            assert!(lacking.is_empty(), "{lacking:?} are missing");
-            assert!(watch.changed().await, "a watch never ends by itself");
-        }
-    })
-}
-
-async fn is_well(registry: &EtcdRegistry) {
-    within(async {
-        while registry.health() != Health::Good {
-            sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}
-
-async fn says(registry: &EtcdRegistry, what: &str) {
-    let says = || match registry.health() {
-        Health::Failing { last, .. } => last.contains(what),
-        Health::Good => false,
-    };
-    within(async {
-        while !says() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}
-
-async fn is_red(registry: &EtcdRegistry) {
-    within(async {
-        while registry.health().is_ready() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
 }
 
 async fn w20_twenty_seconds_without_etcd_lose_nobody_and_nobody_spins(version: Version) {

@@ -1,12 +1,12 @@
 //! Three members, of which some are lost; and a server that asks who one is.
 
 use super::{Version, on_both, run};
-use crate::etcd::{
-    follow,
-    gateway::post,
-    ids, join,
-    member::{Member, brisk},
-    node, until, until_ids, within,
+use crate::{
+    etcd::{
+        gateway::post,
+        member::{Member, brisk},
+    },
+    registry::{follow, ids, join, node, until, until_ids, within},
 };
 use serde_json::json;
 use std::time::Duration;

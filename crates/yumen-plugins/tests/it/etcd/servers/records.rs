@@ -1,12 +1,10 @@
 //! Records: what is written, what is read, and what becomes of a change.
 
 use super::{Version, on_both, run};
-use crate::etcd::{
-    follow, gateway, ids, join,
-    member::Member,
-    node,
-    proxy::{Gate, Proxy},
-    until, until_ids, within,
+use crate::{
+    etcd::{gateway, member::Member},
+    registry::{follow, ids, join, node, until, until_ids, within},
+    wire::{Gate, Proxy},
 };
 use std::time::Duration;
 use yumen_core::{

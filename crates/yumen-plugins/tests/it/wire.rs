@@ -63,6 +63,7 @@ impl Proxy {
     }
 
     /// Waits for the marker.
+    #[cfg(feature = "etcd")]
     pub(crate) async fn held(&self) {
         self.gate.subscribe().wait_for(|gate| *gate == Gate::ClientHeld).await.unwrap();
     }

@@ -1,0 +1,5 @@
+//! What needs a server.
+
+mod access;
+mod away;
+mod records;
