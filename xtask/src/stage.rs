@@ -79,6 +79,7 @@ impl Stage {
                 Tool::Valkey,
                 Tool::Toxiproxy,
                 Tool::Haproxy,
+                Tool::Iproute,
             ],
             Self::Chaos | Self::Guide => &[Tool::Etcd, Tool::Redis],
             Self::Tidy

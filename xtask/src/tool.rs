@@ -32,6 +32,8 @@ pub(crate) enum Tool {
     Toxiproxy,
     /// A load balancer that speaks the PROXY protocol.
     Haproxy,
+    /// Network namespaces and virtual cables.
+    Iproute,
 }
 
 /// Where etcd 3.6 is built, from the root. Tests look for it here too, behind `YUMEN_ETCD36`.
@@ -71,6 +73,7 @@ impl Tool {
             Self::Valkey => "target/servers/valkey/usr/bin/valkey-server --version",
             Self::Toxiproxy => "target/servers/toxiproxy -version",
             Self::Haproxy => "haproxy -v",
+            Self::Iproute => "ip -V",
         }
     }
 
@@ -97,6 +100,7 @@ impl Tool {
                  github.com/Shopify/toxiproxy/v2/cmd/server"
             }
             Self::Haproxy => "apt-get install -y --no-install-recommends haproxy",
+            Self::Iproute => "apt-get install -y iproute2",
         }
     }
 
@@ -115,6 +119,7 @@ impl Tool {
             | Self::Etcd36
             | Self::Valkey
             | Self::Consul
+            | Self::Iproute
             | Self::Toxiproxy => None,
         }
     }

@@ -43,6 +43,7 @@ pub use listen::{Listen, Tcp};
 pub(crate) use listing::listing;
 pub use plan::DuplicateLogin;
 pub use stats::GateStats;
+pub use yumen_net::alive::Alive;
 
 use crate::{
     cluster::Cluster,
@@ -283,6 +284,15 @@ impl GateBuilder {
         self
     }
 
+    /// When the system gives up a client that vanished without a word, heartbeats or not. Default:
+    /// `yumen.gate.keepAlive` and `userTimeout` of the settings, or else asked after 15 s and given up
+    /// after 30 s.
+    #[must_use]
+    pub fn alive(mut self, alive: Alive) -> Self {
+        self.code.alive = Some(alive);
+        self
+    }
+
     /// Checks the settings and binds the listeners.
     ///
     /// # Errors
@@ -291,7 +301,9 @@ impl GateBuilder {
         let Described { cluster, gate, links, mut problems } = self.decide();
         let (mut addresses, mut doorways) = (Vec::new(), Vec::new());
         for listen in &gate.listens {
-            match tcp::bind(&listen.addr).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+            match tcp::bind_with(&listen.addr, gate.alive)
+                .and_then(|socket| Ok((socket.local_addr()?, socket)))
+            {
                 Ok((addr, listener)) => {
                     addresses.push(addr);
                     let connections_max = listen.connections_max.now;

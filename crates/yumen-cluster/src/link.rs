@@ -94,9 +94,7 @@ impl Plan {
         };
         let written = written.map_or(usual, |settings| Written::new(settings, kind));
         let advertise = code.advertise.unwrap_or(written.advertise);
-        if !advertise.is_empty()
-            && address::split(&advertise).is_none_or(|(host, _)| host.is_empty())
-        {
+        if !advertise.is_empty() && !address::is_dialled(&advertise) {
             problems.push(format!(
                 "{advertise:?} cannot be announced to other instances: write the host:port that they \
                  dial into yumen.{}.advertise or `.advertise(...)`",
@@ -308,7 +306,7 @@ mod tests {
             problems[0].contains("in use") && problems[0].contains("cluster.node.addr"),
             "{problems:?}"
         );
-        for advertise in [":7", "host", "host:port"] {
+        for advertise in [":7", "host", "host:port", "0.0.0.0:7", "[::]:7"] {
             let code = Code { advertise: Some(advertise.to_owned()), ..code("127.0.0.1:0") };
             let (_, problems) = bind(&cluster(), code, 0);
             assert!(problems[0].contains("yumen.node.advertise"), "{advertise}: {problems:?}");

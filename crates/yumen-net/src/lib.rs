@@ -21,6 +21,7 @@
 )]
 
 pub mod acceptor;
+pub mod alive;
 pub mod block;
 pub mod driver;
 pub mod env;

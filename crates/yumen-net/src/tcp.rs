@@ -1,10 +1,11 @@
 //! TCP through the runtime of the current thread: the one file that names `tokio::net`.
 
 use crate::{
+    alive::Alive,
     env::{Listener, LocalFuture, Net},
     socket::Socket,
 };
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs},
@@ -32,7 +33,11 @@ impl Net for Tcp {
     }
 
     fn dial<'a>(&'a self, addr: &'a str) -> LocalFuture<'a, io::Result<Socket>> {
-        Box::pin(async move { TcpSocket::wrap(TcpStream::connect(addr).await?).map(Socket::Tcp) })
+        Box::pin(async move {
+            let stream = TcpStream::connect(addr).await?;
+            Alive::default().apply(&SockRef::from(&stream))?;
+            TcpSocket::wrap(stream).map(Socket::Tcp)
+        })
     }
 }
 
@@ -41,11 +46,19 @@ impl Net for Tcp {
 /// # Errors
 /// The address does not resolve, is in use, or is not ours.
 pub fn bind(addr: &str) -> io::Result<std::net::TcpListener> {
+    bind_with(addr, Alive::default())
+}
+
+/// As [`bind`]; peers that vanish are given up as `alive` says.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_with(addr: &str, alive: Alive) -> io::Result<std::net::TcpListener> {
     // `:3553` means every interface, as in due's configuration.
     let text = if addr.starts_with(':') { format!("0.0.0.0{addr}") } else { addr.to_owned() };
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for addr in text.to_socket_addrs()? {
-        match bind_one(addr) {
+        match bind_one(addr, alive) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
@@ -53,7 +66,7 @@ pub fn bind(addr: &str) -> io::Result<std::net::TcpListener> {
     Err(last)
 }
 
-fn bind_one(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind_one(addr: SocketAddr, alive: Alive) -> io::Result<std::net::TcpListener> {
     let socket =
         socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -62,6 +75,7 @@ fn bind_one(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
+    alive.apply(&SockRef::from(&socket))?;
     socket.bind(&SockAddr::from(addr))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -198,6 +212,6 @@ impl TcpSocket {
     }
 
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        socket2::SockRef::from(&self.0).shutdown(std::net::Shutdown::Write)
+        SockRef::from(&self.0).shutdown(std::net::Shutdown::Write)
     }
 }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::instance::check_common;
 use std::{collections::BTreeMap, time::Duration};
+use yumen_net::alive::Alive;
 use yumen_proto::{
     conn::{self, Heartbeat},
     packet::Layout,
@@ -32,6 +33,7 @@ pub(super) struct Code {
     pub(super) in_flight_max: Option<u32>,
     pub(super) messages_per_second_max: Option<u32>,
     pub(super) buffers_max: Option<usize>,
+    pub(super) alive: Option<Alive>,
     pub(super) drain_max: Option<Duration>,
     pub(super) closes_per_second_max: Option<u32>,
 }
@@ -49,6 +51,7 @@ pub(super) struct Decided {
     pub(super) in_flight_max: u32,
     pub(super) messages_per_second_max: Limit<u32>,
     pub(super) buffers_max: usize,
+    pub(super) alive: Alive,
     pub(super) drain_max: Duration,
     pub(super) closes_per_second_max: u32,
 }
@@ -70,6 +73,8 @@ impl Decided {
         metadata.extend(code.metadata);
         let in_flight = own.map(|own| u32::try_from(own.in_flight_max.0).unwrap_or(u32::MAX));
         let rate = own.map(|own| own.messages_per_second_max);
+        let alive =
+            own.map(|own| Alive { ask_after: own.keep_alive, silent_max: own.user_timeout });
         let buffers_max = own.map(|own| own.buffers_max.len());
         let drain_max = written.map(drain_max);
         let closes = own.map(|own| own.closes_per_second_max);
@@ -89,6 +94,7 @@ impl Decided {
                 .unwrap_or_default(),
             in_flight_max: code.in_flight_max.or(in_flight).unwrap_or(256 * 1024),
             messages_per_second_max: Limit::new(code.messages_per_second_max, rate, 0),
+            alive: code.alive.or(alive).unwrap_or_default(),
             buffers_max: code.buffers_max.or(buffers_max).unwrap_or(16 * 1024 * 1024),
             drain_max: code.drain_max.or(drain_max).unwrap_or(Duration::from_secs(10)),
             closes_per_second_max: code.closes_per_second_max.or(closes).unwrap_or(1_000),
@@ -103,6 +109,13 @@ impl Decided {
         }
         let listens = self.listens.iter();
         problems.extend(listens.flat_map(|listen| listen.proxies.problems.iter().cloned()));
+        if !self.alive.is_sound() {
+            problems.push(
+                "a client would be given up before it is asked whether it is there: yumen.gate.keepAlive \
+                 (or `.alive(…)`) has to be less than yumen.gate.userTimeout"
+                    .to_owned(),
+            );
+        }
         if self.in_flight_max == 0 {
             problems.push("in_flight_max is 0: no message could be forwarded".to_owned());
         }
@@ -176,7 +189,7 @@ mod tests {
     type Row = (&'static str, &'static str, fn(&Decided) -> String, &'static str);
 
     /// A key, a value in toml, what has to come of it.
-    const ROWS: [Row; 28] = [
+    const ROWS: [Row; 30] = [
         ("cluster.gate.id", "'g-7'", |gate| gate.id.clone(), "g-7"),
         ("cluster.gate.name", "'door'", |gate| gate.name.clone(), "door"),
         ("cluster.gate.dispatch", "'rr'", |gate| format!("{:?}", gate.dispatch), "RoundRobin"),
@@ -261,6 +274,8 @@ mod tests {
             |gate| format!("{:?}", connection(gate).write_stall_max),
             "2s",
         ),
+        ("yumen.gate.keepAlive", "'7s'", |gate| format!("{:?}", gate.alive.ask_after), "7s"),
+        ("yumen.gate.userTimeout", "'1m'", |gate| format!("{:?}", gate.alive.silent_max), "60s"),
         ("yumen.gate.drainMax", "'5s'", |gate| format!("{:?}", gate.drain_max), "5s"),
         (
             "yumen.gate.closesPerSecondMax",

@@ -13,6 +13,14 @@ pub(super) fn split(addr: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?))
 }
 
+/// Whether others can dial it: a host, and not every address at once.
+pub(super) fn is_dialled(addr: &str) -> bool {
+    let Some((host, _)) = split(addr) else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_every = bare.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+    !host.is_empty() && !is_every
+}
+
 /// The port of instance `index` where the first has `port`; 0 stays any.
 pub(super) fn behind(port: u16, index: u16) -> u16 {
     if port == 0 { 0 } else { port.saturating_add(index) }

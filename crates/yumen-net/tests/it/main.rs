@@ -15,6 +15,8 @@ mod acceptor;
 mod driver;
 #[cfg(target_os = "linux")]
 mod exhausted;
+#[cfg(target_os = "linux")]
+mod servers;
 
 use std::{future::Future, time::Duration};
 

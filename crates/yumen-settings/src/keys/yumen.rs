@@ -57,6 +57,14 @@ fn advertised(text: &str) -> Result<(), String> {
         return Err("it must be \"host:port\", as others dial it; port 0 is the one it listens on"
             .to_owned());
     }
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified()) {
+        return Err(
+            "it is every address of a machine, which nobody can dial; write the one that other \
+                    machines know it by"
+                .to_owned(),
+        );
+    }
     addr_or_none(text)
 }
 
@@ -160,6 +168,12 @@ section! {
         buffers_max "buffersMax": Bytes = "16M", Start => least(1);
         /// Longest time in which a client takes none of its bytes; then it is closed.
         write_stall_max "writeStallMax": Duration = "10s", Start => least(1_000_000);
+        /// After so long without a word the system asks a client whether it is there; 0 asks never. Less than
+        /// `userTimeout`.
+        keep_alive "keepAlive": Duration = "15s", Start;
+        /// A client that acknowledged nothing for so long, neither bytes nor questions, is given up; 0 leaves it
+        /// to the system, which takes a quarter of an hour.
+        user_timeout "userTimeout": Duration = "30s", Start;
         /// Longest time for draining at the end, before what is left is closed.
         drain_max "drainMax": Duration = "10s", Start;
         /// Most clients a second that a gate which stops sends to the others: it closes them one after
