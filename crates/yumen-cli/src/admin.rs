@@ -2,7 +2,7 @@
 //!
 //! This file is what a person types; how it asks is in [`http`], what it prints in [`show`]. Exit code
 //! 0: it was done, or all is well; 1: the process says no; 2: the process could not be asked.
-mod http;
+pub(crate) mod http;
 mod show;
 
 use clap::{Args, Subcommand};

@@ -1,18 +1,23 @@
-//! `yumen cluster up`: a whole cluster of processes on this machine, to play with and to break.
+//! `yumen cluster up` and `roll`: a whole cluster of processes on this machine, to play with and to break.
 //!
 //! etcd or Consul, and Redis, as they are installed, two gates and two nodes as children of this program, all on
 //! free ports of 127.0.0.1 and in a temporary directory. Nothing outlives this process. What a person
 //! reads goes to standard error; with `--json` standard output holds one line: who is where.
+mod control;
 mod crew;
 mod member;
+mod roll;
 mod table;
 
 use clap::{Args, Subcommand};
+use control::{Asker, Request, Word};
 use crew::{Crew, Told};
 use member::MemberArgs;
+use roll::Roll;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 use table::Table;
 use yumen_bench::backend::{Kind, Scratch};
@@ -23,6 +28,15 @@ const EXAMPLES: &str = "Examples:
   yumen cluster up --registry consul
   yumen cluster up --json           who is where as one JSON object, for scripts";
 
+const ROLL_EXAMPLES: &str = "\
+Examples:
+  yumen cluster roll                replace every process of the cluster that runs here
+  yumen cluster roll --dry-run      say who would be replaced, in which order
+  yumen cluster roll --json         every step as one JSON object a line, for scripts
+
+What is started is the file that `cluster up` was started from: build a newer program there first. Gates
+keep their addresses. Exit codes: 0 all replaced, 1 the roll stopped on the way, 2 no cluster was found.";
+
 /// Between a death and the next start, with --restart.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// Most lines of children that wait to be shown; then the children wait.
@@ -32,6 +46,11 @@ const LINES_MAX: usize = 1_024;
 pub(crate) enum ClusterCommand {
     /// Start etcd or Consul, Redis, two gates and two nodes on this machine, and stop them on Ctrl-C.
     Up(UpArgs),
+    /// Replace every node and then every gate of the cluster of `up`, one at a time.
+    ///
+    /// Each process is told to drain, ends, and another takes its place; the next follows when that is
+    /// ready and all others see it. Stops at the first that does not become ready.
+    Roll(RollArgs),
     /// A gate of `up`.
     #[command(hide = true)]
     Gate(MemberArgs),
@@ -74,9 +93,28 @@ pub(crate) struct UpArgs {
     json: bool,
 }
 
+/// Options of `cluster roll`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = ROLL_EXAMPLES)]
+pub(crate) struct RollArgs {
+    /// The cluster's directory. Default: that of the only cluster that runs on this machine.
+    #[arg(long, value_name = "DIR")]
+    cluster: Option<PathBuf>,
+    /// Say who would be replaced, in which order, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Longest time until a new process is ready, in seconds; then the roll stops.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    ready_max: u64,
+    /// Print every step as one JSON object a line on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
 pub(crate) fn run(command: &ClusterCommand) -> ExitCode {
     match command {
         ClusterCommand::Up(args) => up(args),
+        ClusterCommand::Roll(args) => ask_to_roll(args),
         ClusterCommand::Gate(args) => member::gate(args),
         ClusterCommand::Node(args) => member::node(args),
     }
@@ -106,14 +144,16 @@ fn up(args: &UpArgs) -> ExitCode {
 fn play(args: &UpArgs) -> io::Result<ExitCode> {
     let (tell, told) = mpsc::sync_channel(LINES_MAX);
     listen_for_signals(tell.clone())?;
-    let scratch = Scratch::new("yumen-cluster")?;
+    let scratch = Scratch::new(control::DIR)?;
     let registry = args.registry.backend();
     note(&format!("starting {} and Redis", registry.name()));
+    let asked = tell.clone();
     let mut crew = Crew::start(registry, scratch.path(), args.verbose, tell)?;
     note("starting two nodes and two gates");
     if !crew.until_it_plays(&told, &mut show)? {
         return stop(crew);
     }
+    control::listen(scratch.path(), move |asker| asked.send(Told::Asked(asker)).is_ok())?;
     let table = Table::of(&crew);
     if args.json {
         let mut output = io::stdout().lock();
@@ -126,6 +166,11 @@ fn play(args: &UpArgs) -> io::Result<ExitCode> {
         match told.recv_timeout(RESTART_AFTER) {
             Ok(Told::Line { name, text }) => show(&name, &text),
             Ok(Told::Signal) => return stop(crew),
+            Ok(Told::Asked(asker)) => {
+                if !roll(&mut crew, &told, asker)? {
+                    return stop(crew);
+                }
+            }
             Ok(Told::Ready { name, place }) => {
                 note(&format!("{name} is back: {}", place.text()));
                 crew.placed(&name, place);
@@ -139,6 +184,55 @@ fn play(args: &UpArgs) -> io::Result<ExitCode> {
             } else {
                 note("  it stays away: --restart starts whoever dies again");
             }
+        }
+    }
+}
+
+/// Replaces all members, for somebody who asked. False if the cluster is to stop.
+fn roll(crew: &mut Crew, told: &Receiver<Told>, mut asker: Asker) -> io::Result<bool> {
+    let request = asker.request;
+    let mut say = |word: &Word| {
+        note(&word.to_string());
+        asker.tell(word);
+    };
+    Roll { crew, told, request, show: &mut show, say: &mut say }.run()
+}
+
+/// Asks a running cluster to replace its members, and shows what it says.
+fn ask_to_roll(args: &RollArgs) -> ExitCode {
+    let found = args.cluster.clone().map_or_else(
+        || control::clusters().map_err(|error| error.to_string()).and_then(control::only),
+        Ok,
+    );
+    let dir = match found {
+        Ok(dir) => dir,
+        Err(why) => {
+            note(&format!("cluster roll: {why}"));
+            return ExitCode::from(2);
+        }
+    };
+    let mut last = None;
+    let request = Request { dry_run: args.dry_run, ready_max: args.ready_max };
+    let asked = control::ask(&dir, request, &mut |word| {
+        let text = if args.json {
+            serde_json::to_string(word).unwrap_or_default()
+        } else {
+            word.to_string()
+        };
+        // A reader that went away is no reason to stop: the cluster goes on.
+        writeln!(io::stdout(), "{text}").unwrap_or_default();
+        last = Some(word.clone());
+    });
+    match (asked, last) {
+        (Ok(()), Some(Word::Done { .. } | Word::Plan { .. })) => ExitCode::SUCCESS,
+        (Err(error), None) if control::is_gone(&error) => {
+            note(&format!("cluster roll: no cluster answers at {}: {error}", dir.display()));
+            ExitCode::from(2)
+        }
+        (Ok(()), Some(Word::Stopped { .. })) => ExitCode::FAILURE,
+        _ => {
+            note("cluster roll: the cluster ended before all were replaced");
+            ExitCode::FAILURE
         }
     }
 }

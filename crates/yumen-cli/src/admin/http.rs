@@ -12,23 +12,23 @@ const ANSWER_MAX: u64 = 64 * 1024 * 1024;
 
 /// What is asked.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     method: &'static str,
     target: String,
     body: String,
 }
 
 impl Request {
-    pub(super) fn new(method: &'static str, path: &str) -> Self {
+    pub(crate) fn new(method: &'static str, path: &str) -> Self {
         Self { method, target: path.to_owned(), body: String::new() }
     }
 
-    pub(super) fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
     /// Adds a parameter, if there is one.
-    pub(super) fn with(mut self, name: &str, value: Option<&impl Display>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: Option<&impl Display>) -> Self {
         let Some(value) = value else { return self };
         self.target.push(if self.target.contains('?') { '&' } else { '?' });
         self.target.push_str(name);
@@ -43,7 +43,7 @@ impl Request {
         self
     }
 
-    pub(super) fn body(mut self, body: &str) -> Self {
+    pub(crate) fn body(mut self, body: &str) -> Self {
         body.clone_into(&mut self.body);
         self
     }
@@ -51,13 +51,13 @@ impl Request {
 
 /// What was answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: String,
 }
 
 /// Asks `addr`, and waits for at most `limit` at each step.
-pub(super) fn ask(
+pub(crate) fn ask(
     addr: &str,
     token: Option<&str>,
     request: &Request,

@@ -2,8 +2,10 @@
 //!
 //! Children are in process groups of their own, so that a terminal's Ctrl-C reaches this process alone.
 //! Whoever plays sees every line a child writes, with its name; nothing here reads what is in it.
+use super::control::Asker;
 use super::failed;
 use super::member::Doors;
+use super::roll::same_doors;
 use crate::demo::game;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
@@ -16,11 +18,11 @@ use yumen::client::Clients;
 use yumen_bench::backend::{Backend, Kind, Signal, signal};
 
 /// Who is started, in this order; stopped in the other.
-const NODES: [&str; 2] = ["node-1", "node-2"];
-const GATES: [&str; 2] = ["gate-1", "gate-2"];
+pub(super) const NODES: [&str; 2] = ["node-1", "node-2"];
+pub(super) const GATES: [&str; 2] = ["gate-1", "gate-2"];
 /// Longest wait until a client is answered through every gate.
 const PLAYS_MAX: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Longest wait for a member's end: its drain has limits of its own, shorter ones.
 const END_MAX: Duration = Duration::from_secs(15);
 
@@ -30,6 +32,8 @@ pub(super) enum Told {
     Line { name: String, text: String },
     /// A child is there, and clients find it here.
     Ready { name: String, place: Doors },
+    /// Somebody wants everything to be replaced.
+    Asked(Asker),
     /// Somebody wants everything to stop.
     Signal,
 }
@@ -66,6 +70,8 @@ pub(super) struct Crew {
     pub(super) redis: Backend,
     pub(super) members: BTreeMap<&'static str, Member>,
     dir: PathBuf,
+    /// What is started: the file that this program came from, or a newer one in its place.
+    program: PathBuf,
     tell: SyncSender<Told>,
     /// Those whose death was told.
     dead: Vec<Kind>,
@@ -86,20 +92,23 @@ impl Crew {
         let level = if verbose { "info" } else { "warn" };
         std::fs::write(etc.join("etc.toml"), settings(&registry, &redis, level))?;
         let (members, dead) = (BTreeMap::new(), Vec::new());
-        let mut crew = Self { registry, redis, members, dir: etc, tell, dead };
+        let program = std::env::current_exe()?;
+        let mut crew = Self { registry, redis, members, dir: etc, program, tell, dead };
         for name in NODES.into_iter().chain(GATES) {
-            crew.spawn(name)?;
+            crew.spawn(name, Doors::default())?;
         }
         Ok(crew)
     }
 
-    fn spawn(&mut self, name: &'static str) -> io::Result<()> {
+    /// Starts a member, at these doors for clients if they are known; gives its process id.
+    pub(super) fn spawn(&mut self, name: &'static str, doors: Doors) -> io::Result<u32> {
         let role = if GATES.contains(&name) { "gate" } else { "node" };
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(&self.program)
             .args(["cluster", role, "--id", name])
             .arg("--etc")
             .arg(&self.dir)
             .arg(format!("--parent={}", std::process::id()))
+            .args(same_doors(doors))
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -111,8 +120,9 @@ impl Crew {
         if let Some(errors) = child.stderr.take() {
             self.read(name, errors, false)?;
         }
+        let pid = child.id();
         self.members.insert(name, Member { child, doors: None });
-        Ok(())
+        Ok(pid)
     }
 
     /// Passes on what a child writes, on a thread that ends with it.
@@ -146,6 +156,8 @@ impl Crew {
                 Ok(Told::Line { name, text }) => show(&name, &text),
                 Ok(Told::Signal) => return Ok(false),
                 Ok(Told::Ready { name, place }) => self.placed(&name, place),
+                // Whoever asks too early is left without an answer.
+                Ok(Told::Asked(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     waited = waited.saturating_add(LOOK_EVERY);
                     if self.plays()? {
@@ -206,7 +218,7 @@ impl Crew {
     /// Starts somebody who died again.
     pub(super) fn again(&mut self, death: &Death) -> io::Result<()> {
         if let Some(name) = NODES.into_iter().chain(GATES).find(|name| *name == death.name) {
-            return self.spawn(name);
+            return self.spawn(name, Doors::default()).map(drop);
         }
         for backend in [&mut self.registry, &mut self.redis] {
             if backend.kind().program() == death.name {

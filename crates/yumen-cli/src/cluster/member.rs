@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use yumen::admin::Admin;
 use yumen::prelude::*;
 use yumen::settings::Loader;
 
@@ -21,18 +22,27 @@ pub(crate) struct MemberArgs {
     /// Directory of settings: those of this cluster, whatever else whoever plays has.
     #[arg(long)]
     etc: PathBuf,
+    /// Where a gate listens for tcp.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    tcp: SocketAddr,
+    /// Where a gate listens for WebSocket.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    ws: SocketAddr,
     /// The process to die with.
     #[arg(long, value_name = "PID")]
     parent: u32,
 }
 
-/// Where clients find a member: a gate has both, a node neither.
+/// Where a member is found: by clients, which is for gates, and by whoever asks how it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Doors {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tcp: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ws: Option<SocketAddr>,
+    /// Where a member's admin answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) admin: Option<SocketAddr>,
 }
 
 impl Doors {
@@ -50,11 +60,11 @@ pub(crate) fn gate(args: &MemberArgs) -> ExitCode {
     serve(args, "gate", |settings, cluster| {
         let gate = Gate::builder(cluster)
             .settings(settings)
-            .listen(Tcp::on("127.0.0.1:0"))
-            .listen(Ws::on("127.0.0.1:0"))
+            .listen(Tcp::on(args.tcp.to_string()))
+            .listen(Ws::on(args.ws.to_string()))
             .build()?;
         let mut addresses = gate.addresses().iter().copied();
-        let doors = Doors { tcp: addresses.next(), ws: addresses.next() };
+        let doors = Doors { tcp: addresses.next(), ws: addresses.next(), admin: None };
         Ok((App::default().with(gate), doors))
     })
 }
@@ -80,8 +90,9 @@ fn serve(
     App::main_with(&loader, |settings| {
         let cluster = yumen_bench::backend::cluster(settings)?;
         let (app, doors) = build(settings, &cluster)?;
-        say(&doors)?;
-        Ok(app)
+        let admin = Admin::bind("127.0.0.1:0", "")?;
+        say(&Doors { admin: Some(admin.addr()), ..doors })?;
+        Ok(app.admin(admin))
     })
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -70,15 +71,18 @@ impl Up {
         assert!(killed.success());
     }
 
-    /// Asks a gate which node answers.
     fn answer(&self, gate: usize) -> Option<Value> {
-        let address = self.table["gates"][gate]["tcp"].as_str().expect("an address");
-        let call =
-            ["bench", "call", "--connect", address, "--route", "5", "--data", "{}", "-n", "1"];
-        let output = yumen(&call);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let reply = said.lines().find_map(|line| line.strip_prefix("first reply: "))?;
-        output.status.success().then(|| serde_json::from_str(reply).expect("JSON"))
+        answer(&self.table, gate)
+    }
+
+    /// Rolls with `--json`; every step, and the exit code.
+    fn roll(&self, flags: &[&str]) -> (Vec<Value>, Option<i32>) {
+        let dir = std::env::temp_dir().join(format!("yumen-cluster-{}", self.child.id()));
+        let dir = dir.to_str().expect("text");
+        let output = yumen(&[&["cluster", "roll", "--json", "--cluster", dir], flags].concat());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let steps = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        (steps, output.status.code())
     }
 
     fn all_are_gone(&self) -> bool {
@@ -92,6 +96,16 @@ impl Drop for Up {
             self.child.wait().expect("waits");
         }
     }
+}
+
+/// Asks a gate which node answers.
+fn answer(table: &Value, gate: usize) -> Option<Value> {
+    let address = table["gates"][gate]["tcp"].as_str().expect("an address");
+    let call = ["bench", "call", "--connect", address, "--route", "5", "--data", "{}", "-n", "1"];
+    let output = yumen(&call);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let reply = said.lines().find_map(|line| line.strip_prefix("first reply: "))?;
+    output.status.success().then(|| serde_json::from_str(reply).expect("JSON"))
 }
 
 /// Looks until something is so; a minute at most.
@@ -154,4 +168,74 @@ fn whoever_lacks_etcd_and_redis_is_told_what_installs_them() {
         assert!(said.contains(command), "{said}");
     }
     assert_eq!(last_line(&output), "");
+}
+
+/// The names in the steps of one kind, in their order.
+fn names<'a>(steps: &'a [Value], what: &str) -> Vec<&'a str> {
+    let of_kind = steps.iter().filter(|step| step["what"] == what);
+    of_kind.map(|step| step["who"].as_str().expect("a name")).collect()
+}
+
+#[test]
+fn a_roll_replaces_every_process_while_clients_are_answered() {
+    let up = Up::start(&[]);
+    let (plan, code) = up.roll(&["--dry-run"]);
+    let order = ["node-1", "node-2", "gate-1", "gate-2"];
+    assert_eq!((plan[0]["order"].clone(), code), (order.as_slice().into(), Some(0)));
+    let address = up.table["gates"][0]["tcp"].as_str().expect("an address").to_owned();
+    let (over, table) = (AtomicBool::new(false), up.table.clone());
+    let (steps, code) = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            // One gate or the other answers at any time, whichever process is being replaced.
+            let mut answered = 0;
+            while !over.load(Ordering::Relaxed) {
+                assert!(
+                    (0..2).any(|gate| answer(&table, gate).is_some()),
+                    "after {answered} answers"
+                );
+                answered += 1;
+            }
+            answered
+        });
+        let rolled = up.roll(&[]);
+        over.store(true, Ordering::Relaxed);
+        assert!(asking.join().expect("answers") > 0);
+        rolled
+    });
+    assert_eq!(code, Some(0), "{steps:?}");
+    for what in ["draining", "ended", "started", "ready"] {
+        assert_eq!(names(&steps, what), order, "{what}");
+    }
+    assert_eq!(steps.last().expect("one")["what"], "done");
+    let old: Vec<u64> = up.pids();
+    for step in steps.iter().filter(|step| step["what"] == "started") {
+        assert!(!old.contains(&step["pid"].as_u64().expect("a number")), "{step}");
+    }
+    assert!(steps.iter().filter(|step| step["what"] == "ended").all(|step| step["clean"] == true));
+    let again = yumen(&["bench", "call", "--connect", &address, "--route", "5", "--data", "{}"]);
+    assert!(again.status.success(), "the gate is where it was");
+}
+
+#[test]
+fn a_roll_stops_at_the_first_process_that_does_not_become_ready() {
+    let up = Up::start(&[]);
+    let etcd = up.table["etcd"]["pid"].as_u64().expect("a number");
+    let old = up.pids();
+    up.signal("-STOP", etcd);
+    let (steps, code) = up.roll(&["--ready-max", "3"]);
+    up.signal("-CONT", etcd);
+    let last = steps.last().expect("one");
+    assert_eq!((last["what"].as_str(), code), (Some("stopped"), Some(1)), "{steps:?}");
+    assert_eq!(last["who"], "node-1", "{steps:?}");
+    let help = last["help"].as_str().expect("text");
+    assert!(help.contains("roll again") || help.contains("Roll again"), "{help}");
+    let untouched = old.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).count();
+    assert!(untouched >= old.len() - 1, "the others run on");
+}
+
+#[test]
+fn a_roll_without_a_cluster_says_what_to_do() {
+    let output = yumen(&["cluster", "roll", "--cluster", "/nowhere/at/all"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no cluster answers"));
 }
