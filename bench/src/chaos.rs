@@ -7,6 +7,7 @@
 pub(crate) mod clients;
 pub(crate) mod game;
 pub(crate) mod plan;
+mod saves;
 pub(crate) mod serve;
 mod sheet;
 pub(crate) mod world;

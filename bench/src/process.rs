@@ -97,12 +97,20 @@ impl Server {
     ///
     /// # Errors
     /// `TimedOut` if it had to be killed; otherwise those of the system.
-    pub fn stop(mut self) -> io::Result<()> {
+    pub fn stop(self) -> io::Result<()> {
+        self.stop_within(CHILD_MAX)
+    }
+
+    /// As [`Server::stop`], but kills it after `max`.
+    ///
+    /// # Errors
+    /// As [`Server::stop`], and a status that is not 0: it had work left.
+    pub fn stop_within(mut self, max: Duration) -> io::Result<()> {
         drop(self.child.stdin.take());
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
             let handle = pidfd_open(pid, PidfdFlags::empty())?;
-            if !poll::readable(&handle, CHILD_MAX)? {
+            if !poll::readable(&handle, max)? {
                 return Err(ErrorKind::TimedOut.into());
             }
         }

@@ -31,6 +31,8 @@ enum Soak {
     Features,
     /// Every process of a fleet killed and stopped for two minutes, then ten minutes of deaths
     Chaos,
+    /// Every process of a fleet replaced under 2,000 clients; the report goes to bench/results
+    Roll,
     /// Whole clusters on the virtual network, 5,000 seeds (or --seeds), each twice
     Sim,
 }
@@ -46,6 +48,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<(), Error> {
         Some(Soak::Chaos) => {
             stage::chaos(workspace, "long", 14)?;
             stage::chaos(workspace, "memory", 25)
+        }
+        Some(Soak::Roll) => {
+            let today = Line::new(&workspace.root, "date -u +%F").output()?;
+            let report = format!("bench/results/roll-{}.json", today.trim());
+            stage::roll(workspace, stage::CHAOS_CLIENTS, &report)
         }
         Some(Soak::Sim) => {
             let test = "cargo test -p yumen-sim --test it two_hundred -- --nocapture";

@@ -18,7 +18,10 @@ const FUZZ_SMOKE_SECONDS: u32 = 10;
 /// Faults of `bench chaos --length ci`.
 const CHAOS_FAULTS: usize = 14;
 /// Its clients, unless told otherwise.
-const CHAOS_CLIENTS: usize = 2_000;
+pub(crate) const CHAOS_CLIENTS: usize = 2_000;
+
+/// Clients of a rolling update here; `cargo xtask soak roll` has as many as the others.
+const ROLL_CLIENTS: usize = 300;
 
 /// One step of `cargo xtask test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,7 +56,8 @@ pub(crate) enum Stage {
     Icount,
     /// The demo for a moment and a gate among 10,000 bad clients, in release
     Bench,
-    /// A fleet whose processes are killed and stopped in turn under 2,000 clients, judged by their logs
+    /// A fleet whose processes are killed and stopped in turn under 2,000 clients, then one whose processes
+    /// are replaced under 300; both are judged by the clients' logs
     Chaos,
 }
 
@@ -130,7 +134,10 @@ impl Stage {
                 line("cargo run --release -- demo --seconds 3 --bots 50 --json").run()?;
                 line("cargo run --release -- bench hostile").run()
             }
-            Self::Chaos => chaos(workspace, "ci", CHAOS_FAULTS),
+            Self::Chaos => {
+                chaos(workspace, "ci", CHAOS_FAULTS)?;
+                roll(workspace, ROLL_CLIENTS, "target/chaos/roll/report.json")
+            }
         }
     }
 }
@@ -171,6 +178,23 @@ pub(crate) fn chaos(workspace: &Workspace, length: &str, faults: usize) -> Resul
     line(&format!(
         "cargo run --release -p yumen-bench --bin chaos-check -- {dir} --faults-min {faults} \
          --clients-min {CHAOS_CLIENTS}"
+    ))
+}
+
+/// Every process of a fleet replaced as an update does; the same program judges, and writes to `report` what
+/// clients noticed.
+///
+/// # Errors
+/// As [`chaos`].
+pub(crate) fn roll(workspace: &Workspace, clients: usize, report: &str) -> Result<(), Error> {
+    let dir = "target/chaos/roll";
+    let line = |words: &str| Line::new(&workspace.root, words).run();
+    line(&format!(
+        "cargo run --release -- bench chaos --length roll --clients {clients} --dir {dir}"
+    ))?;
+    line(&format!(
+        "cargo run --release -p yumen-bench --bin chaos-check -- {dir} --faults-min 5 \
+         --clients-min {clients} --report {report}"
     ))
 }
 

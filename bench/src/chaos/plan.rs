@@ -16,6 +16,9 @@ pub(crate) enum Length {
     /// Kills of one gate and two nodes for ten minutes. The others live through all of it: their
     /// memory and descriptors have to level off.
     Memory,
+    /// Every node, then every gate, stopped as an update stops it and replaced, one at a time. A minute
+    /// and a half.
+    Roll,
 }
 
 /// What is done to a process.
@@ -25,6 +28,9 @@ pub(crate) enum How {
     Kill,
     /// SIGSTOP, and SIGCONT at the end of the outage.
     Stop,
+    /// Told to stop as an update does, and replaced once it has ended; the next follows when that is
+    /// ready.
+    Roll,
 }
 
 /// One fault.
@@ -38,6 +44,9 @@ pub(crate) struct Step {
     pub(super) calm: Duration,
 }
 
+/// How many clients a second a gate of the fleet lets go when it stops.
+pub(super) const CLOSES_PER_SECOND: u32 = 200;
+
 /// The gates of the fleet.
 pub(super) const GATES: [&str; 2] = ["gate-1", "gate-2"];
 /// The nodes of the fleet.
@@ -50,7 +59,7 @@ pub(super) const REDIS: &str = "redis";
 impl FromStr for Step {
     type Err = String;
 
-    /// `WHO:kill|stop:SECONDS:SECONDS`: outage, and calm behind it.
+    /// `WHO:kill|stop|roll:SECONDS:SECONDS`: outage, and calm behind it.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not as redis:kill:20:10");
         let words: Vec<&str> = text.split(':').collect();
@@ -60,6 +69,8 @@ impl FromStr for Step {
         let how = match *how {
             "kill" => How::Kill,
             "stop" => How::Stop,
+            "roll" if [ETCD, REDIS].contains(&who) => return Err(wrong()),
+            "roll" => How::Roll,
             _ => return Err(wrong()),
         };
         let seconds = |text: &str| text.parse().map(Duration::from_secs).map_err(|_| wrong());
@@ -101,6 +112,9 @@ impl Length {
                 let all = GATES.into_iter().chain(NODES).chain([ETCD, REDIS]);
                 let both = all.flat_map(|who| [(who, How::Kill), (who, How::Stop)]);
                 both.map(|(who, how)| step(who, how, 120, 30)).collect()
+            }
+            Self::Roll => {
+                NODES.into_iter().chain(GATES).map(|who| step(who, How::Roll, 0, 9)).collect()
             }
             Self::Memory => {
                 let turns = ["gate-1", "node-1", "node-2"].into_iter().cycle().take(25);

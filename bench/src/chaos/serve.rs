@@ -4,11 +4,15 @@
 //! of [`crate::process`]: the first line of its output is where clients connect (a node prints port 0),
 //! and the end of its input is its end.
 use super::game;
+use super::plan::CLOSES_PER_SECOND;
+use super::saves::Saves;
 use crate::process::{announce, answer_until_input_ends};
 use clap::Args;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use yumen::app::{Control, Phase};
 use yumen::prelude::*;
 use yumen::settings::Loader;
 
@@ -24,6 +28,9 @@ pub struct ServeArgs {
     /// The fleet's etcd and Redis; without them everything stays in this process.
     #[arg(long, value_names = ["ETCD", "REDIS"], num_args = 2)]
     fleet: Vec<SocketAddr>,
+    /// Where users' counts are kept when they move from node to node; without it they die with a node.
+    #[arg(long, value_name = "DIR")]
+    saves: Option<PathBuf>,
     /// The process to die with.
     #[arg(long, value_name = "PID")]
     parent: u32,
@@ -39,6 +46,7 @@ pub(crate) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
             format!("locate.redis.addrs={redis}"),
             "cluster.gate.addr=127.0.0.1:0".to_owned(),
             "cluster.node.addr=127.0.0.1:0".to_owned(),
+            format!("yumen.gate.closesPerSecondMax={CLOSES_PER_SECOND}"),
         ] {
             loader = loader.flag("set", set);
         }
@@ -52,7 +60,8 @@ pub(crate) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let mut app = App::default().settings(&settings);
     let mut addresses = Vec::new();
     for id in &args.node {
-        app = app.with(game::node(&cluster, &settings, id).map_err(io::Error::other)?);
+        let saves = args.saves.as_deref().map(Saves::new);
+        app = app.with(game::node(&cluster, &settings, id, saves).map_err(io::Error::other)?);
     }
     for id in &args.gate {
         let gate = Gate::builder(&cluster)
@@ -65,10 +74,14 @@ pub(crate) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         app = app.with(gate);
     }
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let known = addresses.clone();
+    let (known, control) = (addresses.clone(), app.control());
     std::thread::spawn(move || {
-        // Every question is the one for the addresses of the gates.
-        answer_until_input_ends(|_| Ok(serde_json::to_string(&known)?)).unwrap_or_default();
+        answer_until_input_ends(|question| match question {
+            "ready" => Ok(is_ready(&control).to_string()),
+            // Every other question is the one for the addresses of the gates.
+            _ => Ok(serde_json::to_string(&known)?),
+        })
+        .unwrap_or_default();
         drop(stop);
     });
     announce(addresses.first().copied().unwrap_or((Ipv4Addr::LOCALHOST, 0).into()))?;
@@ -76,4 +89,10 @@ pub(crate) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let stop = async { stopped.await.unwrap_or_default() };
     runtime.block_on(app.run_until(stop)).map_err(io::Error::other)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether it serves and the registry knows all of it.
+fn is_ready(control: &Control) -> bool {
+    control.phase() == Phase::Serving
+        && control.instances().iter().all(|instance| instance.unregistered.is_none())
 }

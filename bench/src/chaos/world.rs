@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,6 +22,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Longest wait until all clients have entered, at the start.
 const ENTER_MAX: Duration = Duration::from_secs(60);
+/// All clients have gone home within this time.
+const SETTLE: Duration = Duration::from_secs(4);
+/// Between two questions whether a new process is ready.
+const READY_EVERY: Duration = Duration::from_millis(100);
+/// Longest stop of a process, and longest wait until the one in its place is ready.
+const REPLACE_MAX: Duration = Duration::from_secs(45);
 /// All play undisturbed for so long before the first fault and behind the last.
 const UNDISTURBED: Duration = Duration::from_secs(6);
 
@@ -36,6 +42,8 @@ pub(crate) struct Run<'a> {
 /// Everything that runs.
 struct World<'a> {
     run: &'a Run<'a>,
+    /// Where users' counts are kept between nodes; only in runs of rolls.
+    saves: Option<PathBuf>,
     /// etcd and Redis, by name; none in one process.
     backends: BTreeMap<&'static str, Backend>,
     /// Gates and nodes, by id; in one process all of them are one.
@@ -63,6 +71,10 @@ pub(crate) fn run(run: &Run<'_>, say: &mut dyn FnMut(&str)) -> io::Result<()> {
         for step in &run.steps {
             world.step(step, say)?;
         }
+        if world.saves.is_some() {
+            // Sizes are compared with those of the beginning: everybody plays where it began.
+            world.send_home("all", SETTLE)?;
+        }
     }
     world.pass(UNDISTURBED)?;
     world.count_keys()?;
@@ -88,8 +100,11 @@ impl<'a> World<'a> {
             ],
         )?;
         let events = Sheet::create(&run.dir.join(EVENTS_LOG))?;
+        let rolls = run.steps.iter().any(|step| step.how == How::Roll);
+        let saves = rolls.then(|| scratch.join("saves"));
+        saves.iter().try_for_each(std::fs::create_dir)?;
         let servers = BTreeMap::new();
-        let mut world = Self { run, backends, servers, clients, events, killed: None };
+        let mut world = Self { run, saves, backends, servers, clients, events, killed: None };
         if run.one_process {
             world.serve_all()?;
         } else {
@@ -106,13 +121,14 @@ impl<'a> World<'a> {
         let address = |who| {
             self.backends.get(who).map(|backend| backend.address().to_string()).unwrap_or_default()
         };
-        let arguments = [
+        let mut arguments = vec![
             "chaos-serve".to_owned(),
             format!("--{role}={name}"),
             "--fleet".to_owned(),
             address(ETCD),
             address(REDIS),
         ];
+        arguments.extend(self.saves.iter().map(|dir| format!("--saves={}", dir.display())));
         let server = child(self.run.dir, name, &arguments)?;
         let address = server.address();
         self.servers.insert(name, server);
@@ -157,6 +173,9 @@ impl<'a> World<'a> {
     /// One fault, and its end.
     fn step(&mut self, step: &Step, say: &mut dyn FnMut(&str)) -> io::Result<()> {
         let Step { who, how, outage, calm } = step;
+        if *how == How::Roll {
+            return self.replace(who, *calm, say);
+        }
         say(&format!("{how:?} {who} for {} s", outage.as_secs()));
         match how {
             How::Kill => {
@@ -172,6 +191,7 @@ impl<'a> World<'a> {
                 self.event("stop", who)?;
                 signal(self.pid(who)?, Signal::STOP)?;
             }
+            How::Roll => {}
         }
         self.pass(*outage)?;
         match how {
@@ -189,13 +209,49 @@ impl<'a> World<'a> {
                 signal(self.pid(who)?, Signal::CONT)?;
                 self.event("cont", who)?;
             }
+            How::Roll => {}
         }
         let settle = LOOK_EVERY.min(*calm);
         self.pass(settle)?;
         // Whoever found its node silent may have tried another gate.
+        self.send_home(who, calm.saturating_sub(settle))
+    }
+
+    /// Tells all clients to go back to the gate that is their home.
+    fn send_home(&mut self, who: &str, calm: Duration) -> io::Result<()> {
         self.event("home", who)?;
         self.clients.ask("home", ANSWER_MAX)?;
-        self.pass(calm.saturating_sub(settle))
+        self.pass(calm)
+    }
+
+    /// An update of one process: it is told to stop, and another takes its place.
+    fn replace(
+        &mut self,
+        who: &'static str,
+        calm: Duration,
+        say: &mut dyn FnMut(&str),
+    ) -> io::Result<()> {
+        say(&format!("Roll {who}"));
+        self.event("roll", who)?;
+        let Some(server) = self.servers.remove(who) else { return Err(ErrorKind::NotFound.into()) };
+        server.stop_within(REPLACE_MAX)?;
+        self.serve(who)?;
+        let mut waited = Duration::ZERO;
+        while !self.is_ready(who)? {
+            if waited >= REPLACE_MAX {
+                let text = format!("{who} is not ready after {REPLACE_MAX:?}");
+                return Err(io::Error::new(ErrorKind::TimedOut, text));
+            }
+            poll::pass(READY_EVERY)?;
+            waited = waited.saturating_add(READY_EVERY);
+        }
+        self.event("ready-again", who)?;
+        self.pass(calm)
+    }
+
+    fn is_ready(&mut self, who: &str) -> io::Result<bool> {
+        let server = self.servers.get_mut(who).ok_or(ErrorKind::NotFound)?;
+        Ok(server.ask("ready", ANSWER_MAX)?.trim() == "true")
     }
 
     fn pid(&self, who: &str) -> io::Result<u32> {

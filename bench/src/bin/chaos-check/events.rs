@@ -6,12 +6,22 @@ use std::collections::BTreeMap;
 /// Microseconds of the clock that all processes of a machine share.
 pub(crate) type Micros = u64;
 
+/// What was done to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Killed.
+    Kill,
+    /// Stopped by a signal.
+    Stop,
+    /// Told to stop and replaced, as an update does.
+    Roll,
+}
+
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) who: String,
-    /// Killed, or else stopped by a signal.
-    pub(crate) killed: bool,
+    pub(crate) how: How,
     pub(crate) down: Micros,
     /// When it was started again, or went on.
     pub(crate) up: Micros,
@@ -43,10 +53,15 @@ pub(crate) struct Events {
     pub(crate) keys: Vec<u64>,
     /// What must not have happened: processes that died or did not stop, lines that say nothing.
     pub(crate) problems: Vec<String>,
-    down: Option<(String, bool, Micros)>,
+    down: Option<(String, How, Micros)>,
 }
 
 impl Events {
+    /// Whether processes were replaced and nothing else was done.
+    pub(crate) fn is_roll(&self) -> bool {
+        !self.faults.is_empty() && self.faults.iter().all(|fault| fault.how == How::Roll)
+    }
+
     /// Takes one line.
     pub(crate) fn line(&mut self, line: &str) {
         if self.take(line).is_none() {
@@ -63,15 +78,21 @@ impl Events {
                 self.ready = at;
                 self.clients = who.parse().ok()?;
             }
-            "kill" | "stop" => {
+            "kill" | "stop" | "roll" => {
                 self.close(at);
-                self.down = Some((who.to_owned(), what == "kill", at));
+                let how = match what {
+                    "kill" => How::Kill,
+                    "stop" => How::Stop,
+                    _ => How::Roll,
+                };
+                self.down = Some((who.to_owned(), how, at));
             }
             // The first start of each is no end of a fault.
-            "start" | "cont" => {
+            "start" if matches!(self.down, Some((_, How::Roll, _))) => {}
+            "start" | "cont" | "ready-again" => {
                 if self.down.as_ref().is_some_and(|(down, ..)| down == who) {
-                    let (who, killed, down) = self.down.take()?;
-                    self.faults.push(Fault { who, killed, down, up: at, next: at });
+                    let (who, how, down) = self.down.take()?;
+                    self.faults.push(Fault { who, how, down, up: at, next: at });
                 }
             }
             "home" => {}

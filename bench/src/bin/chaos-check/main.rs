@@ -17,6 +17,8 @@
 //! | `push WORD N LIFE COUNT` | what N pushed |
 //! | `unpushed N WHY` | the node says why it pushed nothing for N |
 //! | `done` | the client has ended, and nothing of it waits |
+//!
+//! A run in which processes were replaced and nothing else was done has a report as well: [`report`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks")]
 #![cfg_attr(
     test,
@@ -28,6 +30,7 @@
     )
 )]
 mod events;
+mod report;
 mod rules;
 mod story;
 #[cfg(test)]
@@ -35,6 +38,7 @@ mod tests;
 
 use clap::Parser;
 use events::Events;
+use report::Report;
 use rules::{Verdict, judge};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -53,6 +57,9 @@ struct Arguments {
     /// Fewest clients that prove anything.
     #[arg(long, default_value_t = 1)]
     clients_min: usize,
+    /// Write what clients noticed of replaced processes to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -60,7 +67,16 @@ fn main() -> ExitCode {
     match read(&arguments.dir) {
         Ok((stories, events)) => {
             let (faults, clients) = (arguments.faults_min, arguments.clients_min);
-            show(&judge(&stories, &events, (faults, clients)))
+            let verdict = judge(&stories, &events, (faults, clients));
+            if events.is_roll() {
+                let report = report::report(&stories, &events, &verdict);
+                let written = tell(&report, arguments.report.as_deref());
+                if let Err(error) = written {
+                    eprintln!("chaos-check: the report cannot be written: {error}");
+                    return ExitCode::from(2);
+                }
+            }
+            show(&verdict)
         }
         Err(error) => {
             eprintln!("chaos-check: {}: {error}", arguments.dir.display());
@@ -79,6 +95,27 @@ fn read(dir: &Path) -> io::Result<(Stories, Events)> {
         events.line(&line?);
     }
     Ok((stories, events))
+}
+
+/// Prints the report, and writes it to a file if there is to be one.
+fn tell(report: &Report, file: Option<&Path>) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(report)?;
+    if let Some(file) = file {
+        std::fs::write(file, format!("{text}\n"))?;
+    }
+    let Report { seconds, acknowledged, acknowledged_lost, duplicates, .. } = report;
+    let Report { refused, unknown, reconnects, reconnects_peak_per_second, interrupted, .. } =
+        report;
+    let report::Spread { p50, p99, max } = &report.without_service_ms;
+    println!(
+        "replaced in {seconds:.1} s; {acknowledged} requests acknowledged, {acknowledged_lost} of them lost"
+    );
+    println!("{duplicates} done twice, {refused} refused, {unknown} without an answer");
+    println!("{reconnects} reconnects, {reconnects_peak_per_second} in a second at most");
+    println!(
+        "{interrupted} clients interrupted; the longest time of each: p50 {p50}, p99 {p99}, max {max} ms\n"
+    );
+    Ok(())
 }
 
 fn show(verdict: &Verdict) -> ExitCode {

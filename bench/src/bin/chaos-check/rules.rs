@@ -9,11 +9,12 @@
 //! | connections stay | none is cut but by the fault of its own gate, nor left for silence but near a fault |
 //! | order holds | counts and numbers grow, per connection, route and life of a node |
 //! | nothing happens twice | a request has one effect at most, and an effect one request |
+//! | what was acknowledged stays | where processes are replaced and nothing else happens, no effect that was answered is gone |
 //! | what is told is true | a request that was told to have had no effect has none |
 //! | pushes come | the push of every answered request, where no fault is near |
 //! | sizes level off | memory and descriptors of each process, and the keys of the locator, are at the end near those at the beginning |
 //! | processes live | none died or hung by itself |
-use crate::events::{Events, Fault, Micros, Usage};
+use crate::events::{Events, Fault, How, Micros, Usage};
 use crate::story::{Effect, End, Kind, Request, Stories, Story};
 use std::collections::HashMap;
 
@@ -33,6 +34,10 @@ const EXAMPLES_MAX: usize = 5;
 /// of each of 2,000 clients that went elsewhere shows after two faults.
 const MEMORY_SPARE: u64 = 4 * 1024 * 1024;
 const DESCRIPTORS_SPARE: u64 = 16;
+
+/// Names of rules that the report is about.
+pub(crate) const KEPT: &str = "what was acknowledged stays";
+pub(crate) const ONCE: &str = "nothing happens twice";
 
 /// One rule.
 #[derive(Debug)]
@@ -88,6 +93,7 @@ pub(crate) fn judge(stories: &Stories, events: &Events, least: (usize, usize)) -
         case.order(),
         case.once(),
         case.truth(),
+        case.kept(),
         case.pushes(),
         case.sizes(),
         case.lives(),
@@ -317,7 +323,7 @@ impl Case<'_> {
     }
 
     fn once(&self) -> Rule {
-        let mut rule = Rule::new("nothing happens twice");
+        let mut rule = Rule::new(ONCE);
         for (client, story) in self.stories() {
             let mut owners: HashMap<(Kind, Effect), u64> = HashMap::new();
             for request in &story.requests {
@@ -333,6 +339,39 @@ impl Case<'_> {
                     });
                 }
             }
+        }
+        rule
+    }
+
+    /// Counts of the own node outlive processes that are replaced: a count that does not grow past one
+    /// that was acknowledged has lost it.
+    fn kept(&self) -> Rule {
+        let mut rule = Rule::new(KEPT);
+        if !self.events.is_roll() {
+            // Counts die with their node.
+            rule.look(true, String::new);
+            return rule;
+        }
+        for (client, story) in self.stories() {
+            let held = story.requests.iter().filter(|request| request.kind == Kind::Held);
+            let mut acknowledged: Vec<_> =
+                held.filter_map(|r| Some((r.n, r.ok()?.1.count))).collect();
+            // Per client they are sent in the order of their numbers, and the node keeps that order.
+            acknowledged.sort_unstable();
+            let mut last = (0, 0);
+            for (n, count) in acknowledged {
+                let before = std::mem::replace(&mut last, (n, count));
+                rule.look(count > before.1, || {
+                    format!(
+                        "client {client}: {n} is its {count}th, {} was {}th",
+                        before.0, before.1
+                    )
+                });
+            }
+            let sent = story.requests.iter().filter(|request| request.kind == Kind::Held).count();
+            rule.look(u64::try_from(sent).is_ok_and(|sent| last.1 <= sent), || {
+                format!("client {client}: {} effects of {sent} requests", last.1)
+            });
         }
         rule
     }
@@ -411,7 +450,11 @@ impl Case<'_> {
                 }
             }
         }
-        let word = if fault.killed { "killed" } else { "stopped" };
+        let word = match fault.how {
+            How::Kill => "killed",
+            How::Stop => "stopped",
+            How::Roll => "replaced",
+        };
         let [(.., down, failed), (.., up, missed)] = lasts;
         format!(
             "{word:<8} {:<7} {failed:>6} of others failed, the last sent {:>5} ms later; back: \

@@ -1,6 +1,7 @@
 //! Doctored logs: each breaks one rule, and that rule alone says so.
 use crate::events::Events;
-use crate::rules::{Verdict, judge};
+use crate::report::{Spread, peak, report};
+use crate::rules::{KEPT, Verdict, judge};
 use crate::story::Stories;
 use std::fmt::Write as _;
 
@@ -332,4 +333,65 @@ fn a_run_that_proves_nothing_does_not_hold() {
     assert!(one.contains(&"something was proved"), "{one:?}");
     let nonsense = replaced(&format!("{END} 1 done"), &format!("{END} 1 done\n{END} 1 sings"));
     assert_eq!(nonsense, ["something was proved"]);
+}
+
+/// The same run, but node-1 is replaced, and what client 0 has goes with it: its counts go on at node-2,
+/// where the first is `first` more than in [`right`].
+fn rolled(first: u64) -> (Vec<String>, Vec<String>) {
+    let (clients, events) = right();
+    let held: Vec<String> = clients
+        .iter()
+        .filter_map(|line| line.split_once(" 0 held ").map(|(_, n)| n.to_owned()))
+        .collect();
+    let go_on = |line: &String| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let n = match words.as_slice() {
+            [_, "0", "ok", n, "node-2/2", _] | [_, "0", "push", _, n, "node-2/2", _] => *n,
+            _ => return line.clone(),
+        };
+        let (start, count) = line.rsplit_once(' ').unwrap();
+        let count = count.parse::<u64>().unwrap() + first;
+        if held.iter().any(|held| held == n) { format!("{start} {count}") } else { line.clone() }
+    };
+    let events = events.iter().map(|line| {
+        let line = line.replace(" kill ", " roll ");
+        if line.starts_with(&UP.to_string()) {
+            line.replace(" start ", " ready-again ")
+        } else {
+            line
+        }
+    });
+    (clients.iter().map(go_on).collect(), events.collect())
+}
+
+#[test]
+fn counts_that_go_with_the_user_are_kept_and_those_that_do_not_are_lost() {
+    // Nine were acknowledged before.
+    assert_eq!(broken(&rolled(9)), [""; 0]);
+    assert_eq!(broken(&rolled(8)), [KEPT], "the ninth is gone");
+    assert_eq!(broken(&rolled(0)), [KEPT], "all are gone");
+    assert_eq!(broken(&rolled(40)), [KEPT], "more effects than requests");
+}
+
+#[test]
+fn the_report_says_what_clients_noticed() {
+    let logs = rolled(8);
+    let (mut stories, mut done) = (Stories::default(), Events::default());
+    logs.0.iter().for_each(|line| stories.line(line));
+    logs.1.iter().for_each(|line| done.line(line));
+    let report = report(&stories, &done, &verdict(&logs));
+    assert_eq!((report.acknowledged_lost, report.duplicates), (1, 0));
+    assert_eq!((report.refused, report.unknown, report.reconnects), (0, 1, 0));
+    assert_eq!(report.interrupted, 1, "client 0, whose request was not answered");
+    // It was sent at 11 s, and the next of its kind is answered 30 us behind that.
+    assert_eq!(report.without_service_ms, Spread { p50: 0, p99: 0, max: 0 });
+    assert!((report.seconds - 20.0).abs() < 0.01, "{}", report.seconds);
+}
+
+#[test]
+fn a_peak_is_the_most_within_any_second() {
+    let ms = |times: &[u64]| times.iter().map(|ms| ms * 1_000).collect::<Vec<_>>();
+    assert_eq!(peak(&[]), 0);
+    assert_eq!(peak(&ms(&[0, 1_000, 2_000])), 1);
+    assert_eq!(peak(&ms(&[0, 900, 999, 1_000, 1_500, 1_899, 3_000])), 5);
 }

@@ -112,8 +112,10 @@ impl Bot {
                 continue;
             };
             self.line(format_args!("open {name}"))?;
-            let left = self.visit(client, &name).await?;
+            let (left, asked) = self.visit(client, &name).await?;
             self.line(format_args!("lost {}", left.word()))?;
+            // The gate knows who comes back when; the dice only add to that.
+            sleep(asked).await;
             turn = if left == Left::Home { self.home() } else { turn.wrapping_add(1) };
             if left != Left::Stop {
                 sleep(self.some(RETRY_MS)).await;
@@ -123,7 +125,8 @@ impl Bot {
     }
 
     /// Stays at a gate as long as it can.
-    async fn visit(&mut self, client: Client, gate: &str) -> io::Result<Left> {
+    /// Gives why it left, and how long the gate wants it to stay away.
+    async fn visit(&mut self, client: Client, gate: &str) -> io::Result<(Left, Duration)> {
         let tally = Arc::clone(&self.tally);
         let _open = Counted::new(&tally.open);
         let visit = Visit { client, silence: Cell::new(0), placed: Cell::new(false) };
@@ -136,11 +139,12 @@ impl Bot {
         while let Some(ended) = asks.join_next().await {
             ended.map_err(io::Error::other)??;
         }
+        let notice = if left == Left::Cut { visit.client.closed().await.notice } else { None };
         visit.client.close();
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(io::Error::other)??;
         }
-        Ok(left)
+        Ok((left, notice.and_then(|notice| notice.retry_after).unwrap_or_default()))
     }
 
     async fn stay(
