@@ -43,6 +43,7 @@ use signals::Signals;
 use std::{future::Future, io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use ways::Ways;
+use yumen_core::registry::RegistryError;
 use yumen_log::Logs;
 use yumen_net::acceptor::Counts;
 use yumen_proto::{id::InstanceId, link::Kind};
@@ -91,6 +92,16 @@ pub enum AppError {
         other: &'static str,
         /// Where that answers.
         address: String,
+    },
+    /// The registry can never hold what an instance says of itself.
+    #[error("{kind} {id}: {source}")]
+    Unfit {
+        /// Whose record it is.
+        id: InstanceId,
+        /// What it is.
+        kind: &'static str,
+        /// What does not fit.
+        source: RegistryError,
     },
     /// A thread or a runtime could not be created.
     #[error("cannot start a thread: {0}")]

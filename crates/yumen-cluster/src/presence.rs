@@ -13,7 +13,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 use yumen_core::{
     cluster::Instance,
-    registry::Registry,
+    registry::{Registry, RegistryError},
     watch::{Watch, WatchSender},
 };
 
@@ -129,14 +129,22 @@ impl Told for () {
 }
 
 /// Sees to it that the registry has what is wanted, until it is dropped.
-pub(crate) async fn keep(registry: Arc<dyn Registry>, wanted: Wanted, told: impl Told) {
+///
+/// # Errors
+/// [`RegistryError::Unfit`]: to try that again changes nothing.
+pub(crate) async fn keep(
+    registry: Arc<dyn Registry>,
+    wanted: Wanted,
+    told: impl Told,
+) -> Result<(), RegistryError> {
     let mut changes = wanted.watch();
     let mut pauses = Pauses::default();
     loop {
         let next = match changes.current() {
             None => None,
-            Some(record) => match ask(registry.join(&record)).await {
-                Ok(()) => {
+            Some(record) => match ask(judged(registry.join(&record))).await {
+                Ok(Some(unfit)) => return Err(unfit),
+                Ok(None) => {
                     pauses = Pauses::default();
                     told.written(&record);
                     None
@@ -152,10 +160,20 @@ pub(crate) async fn keep(registry: Arc<dyn Registry>, wanted: Wanted, told: impl
             Some(pause) => sleep(pause).await,
             None => {
                 if !changes.changed().await {
-                    return;
+                    return Ok(());
                 }
             }
         }
+    }
+}
+
+/// Tells apart what may be tried again and what may not.
+async fn judged(
+    join: impl Future<Output = Result<(), RegistryError>>,
+) -> Result<Option<RegistryError>, RegistryError> {
+    match join.await {
+        Err(unfit @ RegistryError::Unfit { .. }) => Ok(Some(unfit)),
+        joined => joined.map(|()| None),
     }
 }
 
@@ -167,7 +185,6 @@ mod tests {
         BoxFuture,
         cluster::{Kind, Snapshot, State},
         memory::MemoryRegistry,
-        registry::RegistryError,
     };
     use yumen_proto::id::InstanceId;
 
@@ -222,7 +239,7 @@ mod tests {
         };
         let record = tokio::select! {
             record = changes => record,
-            () = keep(Arc::<Away>::clone(&registry), wanted.clone(), ()) => panic!("ended"),
+            _ = keep(Arc::<Away>::clone(&registry), wanted.clone(), ()) => panic!("ended"),
             () = sleep(Duration::from_mins(1)) => panic!("not in time"),
         };
         assert_eq!((record.weight, record.state), (7, State::Hang));

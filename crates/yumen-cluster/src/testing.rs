@@ -99,7 +99,7 @@ impl SimApp {
             let keep = presence::keep(Arc::clone(registry), record, ());
             self.sim.env().spawn.local(async move {
                 tokio::select! {
-                    () = keep => {}
+                    kept = keep => kept.expect("a record that fits"),
                     () = told_to_end(&mut stop) => {}
                 }
             });

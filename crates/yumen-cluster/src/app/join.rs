@@ -178,6 +178,7 @@ impl Membership {
     /// # Errors
     /// As [`check`](Self::check), where the registry could not be read before, or where two began at the
     /// same moment and the other one's record is the later. Nothing is written for this one any more then.
+    /// [`AppError::Unfit`] if the registry can never hold the record.
     pub(super) async fn keep(mut self) -> Result<(), AppError> {
         if self.candidate.is_some() && !self.peers.are_known.current() {
             let why = "the registry has not said yet who is there".to_owned();
@@ -187,13 +188,15 @@ impl Membership {
         }
         let Self { registry, entry, wanted, candidate, peers } = self;
         let witness = Witness { entry: Arc::clone(&entry), said: Said::default() };
-        let kept = presence::keep(registry, wanted.clone(), witness);
-        let Some(candidate) = candidate else {
-            kept.await;
-            return Ok(());
+        let kept = async {
+            let kept = presence::keep(registry, wanted.clone(), witness).await;
+            let unfit =
+                |source| AppError::Unfit { id: entry.id.clone(), kind: what(entry.kind), source };
+            kept.map_err(unfit)
         };
+        let Some(candidate) = candidate else { return kept.await };
         tokio::select! {
-            () = kept => Ok(()),
+            kept = kept => kept,
             rival = replaced(&candidate, peers, &entry) => {
                 wanted.end();
                 Err(candidate.taken_by(rival))

@@ -162,7 +162,7 @@ impl Run {
         let join = theirs.local(async move {
             if let Ok(served) = served.await {
                 record.begin(served);
-                presence::keep(joining, record, ()).await;
+                let _unfit = presence::keep(joining, record, ()).await;
             }
         });
         let result = launch(self.env, self.neighbours, ties).await;

@@ -118,6 +118,37 @@ impl Registry for Blind {
     }
 }
 
+/// A registry with room for short names alone.
+struct Narrow;
+
+impl Registry for Narrow {
+    fn join<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
+        let problem = "its alias takes 600 bytes".to_owned();
+        Box::pin(async { Err(RegistryError::Unfit { backend: "narrow", problem }) })
+    }
+
+    fn leave<'a>(&'a self, _: &'a InstanceId, _: Kind) -> BoxFuture<'a, Result<(), RegistryError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn watch(&self, _: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
+        Box::pin(async { Ok(Watch::fixed([].into())) })
+    }
+}
+
+#[test]
+fn an_instance_that_the_registry_can_never_hold_ends_the_start_and_says_what_does_not_fit() {
+    let stores = Stores::default();
+    let cluster = Cluster::new(Narrow, Arc::clone(&stores.locator)).secret(SECRET);
+    let node = rig::node(&cluster, "room", game::routes(), game::World::default).id("r");
+    let app = App::default().with(node.build().unwrap());
+    let error = Rig::serving(app).wait().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "node r: registry narrow cannot hold the record: its alias takes 600 bytes"
+    );
+}
+
 #[test]
 fn of_two_processes_that_start_under_one_id_at_once_the_one_whose_record_is_replaced_ends() {
     let stores = Stores::default();

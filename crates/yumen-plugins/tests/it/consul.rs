@@ -1,6 +1,6 @@
 //! The registry on Consul.
 
-mod agent;
+pub(crate) mod agent;
 mod builder;
 mod plain;
 mod servers;

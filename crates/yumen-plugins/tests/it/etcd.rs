@@ -2,6 +2,6 @@
 
 mod builder;
 mod gateway;
-mod member;
+pub(crate) mod member;
 mod servers;
 mod silent;

@@ -18,6 +18,8 @@ mod consul;
 mod etcd;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod registries;
 #[cfg(any(feature = "consul", feature = "etcd"))]
 mod registry;
 #[cfg(any(feature = "consul", feature = "etcd"))]
