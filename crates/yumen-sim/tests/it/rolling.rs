@@ -25,6 +25,8 @@ use yumen_sim::cluster::{Boot, Sim};
 
 const ENTER: i32 = 1;
 const PLAY: i32 = 2;
+/// Has the first node hang, or work again.
+const SET: i32 = 3;
 const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
 const GATES: [&str; 2] = ["gate-1", "gate-2"];
 const USERS: i64 = 40;
@@ -86,6 +88,12 @@ async fn play(user: UserId, State(world): State<World>, clients: Clients) -> Res
     Ok(Raw(Bytes::from(plays.to_string())))
 }
 
+async fn set(clients: Clients, Raw(body): Raw) -> Result<Raw, Status> {
+    let state = if &*body == b"hang" { Record::Hang } else { Record::Work };
+    clients.set_state(&NODES[0].into(), state).await?;
+    Ok(Raw(body))
+}
+
 /// Gives every user to another node in turn, and what it has of the user behind it.
 async fn move_all(State(world): State<World>, clients: Clients) {
     let nodes = clients.nodes();
@@ -103,7 +111,12 @@ async fn move_all(State(world): State<World>, clients: Clients) {
 fn node(boot: &Boot) -> Node {
     Node::builder(&boot.cluster, "game", |_| World::default())
         .id(boot.host.as_str())
-        .routes(Router::new().route(ENTER, on(enter)).route(PLAY, on(play).sticky()))
+        .routes(
+            Router::new()
+                .route(ENTER, on(enter))
+                .route(PLAY, on(play).sticky())
+                .route(SET, on(set)),
+        )
         .drain_max(Duration::from_secs(20))
         .on_hang(move_all)
         .on_unbound(|State(world), _, user| async move { world.release(user) })
@@ -260,5 +273,37 @@ fn clients_of_the_only_gate_go_at_once_and_come_back_in_turns() {
         assert!(took > Duration::from_millis(3_500), "{took:?}");
         // Their own jitter moves them by 50 ms at most.
         assert!(peak(&returns) <= 11, "{} in a second", peak(&returns));
+    });
+}
+
+/// Which nodes new users get, of so many.
+async fn nodes_of_new(sim: &Sim, users: std::ops::Range<i64>) -> BTreeMap<String, usize> {
+    let players = sim.clients("phone");
+    let mut found = BTreeMap::new();
+    for user in users {
+        let client = players.connect("tcp://gate-1:3553").await.unwrap();
+        let node = client.call_raw(ENTER, user.to_string().as_bytes()).await.unwrap();
+        *found.entry(String::from_utf8(node.to_vec()).unwrap()).or_default() += 1;
+    }
+    found
+}
+
+#[test]
+fn w21_a_node_that_hangs_gets_no_new_users_and_serves_those_it_has() {
+    Sim::run(22, false, async |sim| {
+        start(sim).await;
+        let users = (1..=300).map(|user| (UserId(user), 0));
+        STORE.with(|store| store.borrow_mut().extend(users));
+        let client = sim.clients("phone").connect("tcp://gate-2:3553").await.unwrap();
+        while &*client.call_raw(ENTER, b"300").await.unwrap() != b"node-1" {}
+        assert_eq!(nodes_of_new(sim, 1..100).await.len(), 3, "all three share the users");
+        client.call_raw(SET, b"hang").await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+        let found = nodes_of_new(sim, 100..200).await;
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["node-2", "node-3"], "{found:?}");
+        assert_eq!(&*client.call_raw(PLAY, b"").await.unwrap(), b"1", "it has its users still");
+        client.call_raw(SET, b"work").await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(nodes_of_new(sim, 200..300).await.len(), 3, "it works again");
     });
 }
