@@ -103,12 +103,12 @@ fn tell(report: &Report, file: Option<&Path>) -> io::Result<()> {
     if let Some(file) = file {
         std::fs::write(file, format!("{text}\n"))?;
     }
-    let Report { seconds, acknowledged, acknowledged_lost, duplicates, .. } = report;
+    let Report { took_ms, acknowledged, acknowledged_lost, duplicates, .. } = report;
     let Report { refused, unknown, reconnects, reconnects_peak_per_second, interrupted, .. } =
         report;
     let report::Spread { p50, p99, max } = &report.without_service_ms;
     println!(
-        "replaced in {seconds:.1} s; {acknowledged} requests acknowledged, {acknowledged_lost} of them lost"
+        "replaced in {took_ms} ms; {acknowledged} requests acknowledged, {acknowledged_lost} of them lost"
     );
     println!("{duplicates} done twice, {refused} refused, {unknown} without an answer");
     println!("{reconnects} reconnects, {reconnects_peak_per_second} in a second at most");

@@ -14,7 +14,7 @@ const SECOND: Micros = 1_000_000;
 pub(crate) struct Report {
     clients: usize,
     /// From the first stop until the last process was ready.
-    pub(crate) seconds: f64,
+    pub(crate) took_ms: u64,
     processes: Vec<Replaced>,
     /// Requests that were answered, in the whole run.
     pub(crate) acknowledged: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Report {
 struct Replaced {
     who: String,
     /// From its stop until the one in its place was ready.
-    seconds: f64,
+    took_ms: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -81,13 +81,13 @@ pub(crate) fn report(stories: &Stories, events: &Events, verdict: &Verdict) -> R
     let longest = gaps.iter().map(|gaps| gaps.iter().max().copied().unwrap_or_default());
     Report {
         clients: stories.clients.len(),
-        seconds: seconds(last.saturating_sub(first)),
+        took_ms: last.saturating_sub(first) / 1_000,
         processes: events
             .faults
             .iter()
             .map(|fault| Replaced {
                 who: fault.who.clone(),
-                seconds: seconds(fault.up.saturating_sub(fault.down)),
+                took_ms: fault.up.saturating_sub(fault.down) / 1_000,
             })
             .collect(),
         acknowledged: count(requests().filter(|request| request.ok().is_some()).count()),
@@ -117,11 +117,6 @@ fn is_gone(visit: &Visit) -> bool {
 
 fn count(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
-}
-
-/// With three digits, which a float holds exactly enough.
-fn seconds(micros: Micros) -> f64 {
-    std::time::Duration::from_millis(micros / 1_000).as_secs_f64()
 }
 
 /// The most of them within one second; `times` are sorted.

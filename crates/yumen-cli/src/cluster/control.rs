@@ -88,10 +88,9 @@ impl Asker {
 pub(super) fn listen(dir: &Path, ask: impl Fn(Asker) -> bool + Send + 'static) -> io::Result<()> {
     let path = dir.join(SOCKET);
     // A process of the same id that was killed may have left one; nobody listens there.
-    std::fs::remove_file(&path).or_else(|error| match error.kind() {
-        ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })?;
+    if path.exists() {
+        std::fs::remove_file(&path)?;
+    }
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     std::thread::Builder::new().name("control".to_owned()).spawn(move || {

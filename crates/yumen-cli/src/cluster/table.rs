@@ -70,6 +70,7 @@ impl Display for Table {
             writeln!(f, "break something meanwhile:")?;
             writeln!(f, "  kill -9 {}      kill -STOP {0}      kill -CONT {0}", node.pid)?;
         }
+        writeln!(f, "replace every process meanwhile:\n  {program} cluster roll")?;
         write!(f, "Ctrl-C stops everything")
     }
 }
