@@ -143,9 +143,9 @@ const MISTAKES: [Mistake; 15] = [
         says: &["etc/etc.toml", "etc/etc.yaml", "into one file"],
     },
     Mistake {
-        name: "a certificate that would not be used",
+        name: "a certificate without its key",
         script: "printf '[network.tcp.server]\\ncertFile = \"a.pem\"\\n' > etc/etc.toml; hello",
-        says: &["etc/etc.toml", "network.tcp.server.certFile", "not honoured", "TLS proxy"],
+        says: &["network.tcp.server.certFile is set", "keyFile is not", "both files"],
     },
     Mistake {
         name: "an open door for operators",

@@ -35,6 +35,7 @@ use crate::{
     gate::{Doorway, Gate},
     instance::{BuildError, InstanceError, Member},
     node::{Node, workers::Workers},
+    secure,
 };
 use control::{Entry, Order};
 use pid::PidFile;
@@ -234,7 +235,7 @@ impl App {
                 self.control.add_gate(gate.handle());
                 let Gate { cluster, members, doorways, counts, .. } = gate;
                 let addresses = doorways.iter().filter_map(|doorway| {
-                    Some(banner::server(doorway.protocol, doorway.listener.local_addr().ok()?))
+                    Some(banner::server(doorway.shown(), doorway.listener.local_addr().ok()?))
                 });
                 servers.extend(addresses);
                 let gates = members.iter().map(|member| member.id.clone()).collect();
@@ -398,9 +399,12 @@ impl App {
         let admin = self.take_admin()?;
         let banner = self.shows_banner.then(|| ways::cards(&self.ways, &self.components));
         let Self { groups, fronts, workers, control, ways, .. } = self;
+        let doorways = fronts.iter().flat_map(|front| &front.doorways);
+        let secures: Vec<_> = doorways.map(|doorway| doorway.secure.clone()).collect();
         #[cfg(feature = "admin")]
         let admin = Attached::start(admin, &control);
         let mut following = JoinSet::new();
+        following.spawn(secure::follow(secures));
         if let Some(watcher) = self.watcher {
             following.spawn(live::follow(watcher, control.clone()));
         }

@@ -35,6 +35,7 @@ mod hub;
 mod inbox;
 mod reconnect;
 mod settings;
+mod tls;
 
 pub use codec::{Plain, Usual};
 pub use error::{Closed, ConnectError, Notice, RunError};
@@ -88,7 +89,8 @@ impl Clients {
 }
 
 impl<C: Codec> Clients<C> {
-    /// Connects to `tcp://host:port` (or plain `host:port`), or to `ws://host:port/path`.
+    /// Connects to `tcp://host:port` (or plain `host:port`), or to `ws://host:port/path`; with TLS to
+    /// `tls://host:port` or `wss://host:port/path`, in programs with the feature `tls`.
     ///
     /// Resolves once messages may be sent: it does not wait for the gate to answer the announcement.
     /// Dropping the returned future ends what was begun.

@@ -49,6 +49,7 @@ use crate::{
     cluster::Cluster,
     instance::{BuildError, Member, instance_id},
     link,
+    secure::Secure,
 };
 use decide::{Code, Decided};
 use handle::INBOX_LEN;
@@ -86,6 +87,18 @@ pub(crate) struct Doorway {
     pub(crate) protocol: &'static str,
     /// 0 is no limit.
     pub(crate) connections_max: usize,
+    pub(crate) secure: Secure,
+}
+
+impl Doorway {
+    /// What clients speak, for a person.
+    pub(crate) fn shown(&self) -> &'static str {
+        match (self.protocol, self.secure.is_on()) {
+            ("ws", true) => "wss",
+            (_, true) => "tls",
+            (plain, false) => plain,
+        }
+    }
 }
 
 /// Settings of a gate before they are checked. Each method says its default. What a method has said wins
@@ -309,7 +322,8 @@ impl GateBuilder {
                     let connections_max = listen.connections_max.now;
                     let limiter = Limiter::new(connections_max, listen.per_address_max.now);
                     let (protocol, rules) = (listen.protocol(), listen.rules(limiter));
-                    doorways.push(Doorway { listener, rules, protocol, connections_max });
+                    let secure = listen.plan.secure.clone();
+                    doorways.push(Doorway { listener, rules, protocol, connections_max, secure });
                 }
                 Err(error) => {
                     problems.push(bind::advice(listen.protocol(), &listen.addr, &error));
@@ -341,12 +355,30 @@ impl GateBuilder {
 
     fn decide(self) -> Described {
         let Self { cluster, listens, code, links, written } = self;
-        let gate = Decided::new(code, listens, written.as_ref());
+        let mut gate = Decided::new(code, listens, written.as_ref());
         let mut problems = gate.problems();
+        if let Some(problem) = written.as_ref().and_then(unpaired) {
+            problems.push(problem);
+        }
+        for listen in &mut gate.listens {
+            listen.plan.secure = Secure::load(std::mem::take(&mut listen.pairs), &mut problems);
+        }
         let links =
             link::Plan::decide(&cluster, Kind::Gate, links, written.as_ref(), &mut problems);
         Described { cluster, gate, links, problems }
     }
+}
+
+/// Further certificates are two lists, of which the same places belong together.
+fn unpaired(settings: &Settings) -> Option<String> {
+    let gate = &settings.yumen.gate;
+    let (certs, keys) = (gate.cert_files.len(), gate.key_files.len());
+    (certs != keys).then(|| {
+        format!(
+            "yumen.gate.certFiles has {certs} files and yumen.gate.keyFiles has {keys}: each \
+             certificate needs its key at the same place"
+        )
+    })
 }
 
 /// What a builder was told, and what is wrong with it.

@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod node;
 pub mod presence;
 pub mod pulse;
+mod secure;
 mod shard;
 mod stores;
 #[cfg(any(test, feature = "testing"))]

@@ -315,7 +315,8 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     pub fn buffered(&self, id: ConnId) -> Option<usize> {
         let slot = self.slot(id)?;
         self.session(slot, id, |s| {
-            s.machine.held().saturating_add(s.out.capacity()).saturating_add(s.transport.held())
+            let outside = s.transport.held().saturating_add(s.socket.held());
+            s.machine.held().saturating_add(s.out.capacity()).saturating_add(outside)
         })
     }
 

@@ -34,5 +34,7 @@ pub mod spawn;
 pub mod tcp;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "ws")]
 pub mod ws;

@@ -7,7 +7,9 @@ use crate::tcp::TcpSocket;
 use std::{
     io,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
+use yumen_proto::conn::CloseReason;
 
 /// Both directions of one stream. Dropping it closes the stream.
 #[derive(Debug)]
@@ -16,6 +18,9 @@ pub enum Socket {
     Tcp(TcpSocket),
     /// A stream of the virtual network.
     Virtual(Box<dyn Stream>),
+    /// TLS over either.
+    #[cfg(feature = "tls")]
+    Tls(Box<crate::tls::Tls>),
 }
 
 /// A byte stream that is not a socket of the system.
@@ -54,6 +59,8 @@ impl Socket {
         match self {
             Self::Tcp(tcp) => tcp.poll_read(cx, space),
             Self::Virtual(stream) => stream.poll_read(cx, space),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.poll_read(cx, space),
         }
     }
 
@@ -65,6 +72,8 @@ impl Socket {
         match self {
             Self::Tcp(tcp) => tcp.try_write(bytes),
             Self::Virtual(stream) => stream.try_write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.try_write(bytes),
         }
     }
 
@@ -76,6 +85,8 @@ impl Socket {
         match self {
             Self::Tcp(tcp) => tcp.poll_writable(cx),
             Self::Virtual(stream) => stream.poll_writable(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.poll_writable(cx),
         }
     }
 
@@ -87,6 +98,52 @@ impl Socket {
         match self {
             Self::Tcp(tcp) => tcp.finish(),
             Self::Virtual(stream) => stream.finish(),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.finish(),
+        }
+    }
+
+    /// Whether bytes may flow: a stream with a handshake of its own is open after it.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Virtual(_) => true,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.is_open(),
+        }
+    }
+
+    /// The sweep passed.
+    ///
+    /// # Errors
+    /// The stream's own handshake took too long.
+    pub(crate) fn on_deadline(&self, now: Instant) -> Result<(), CloseReason> {
+        match self {
+            Self::Tcp(_) | Self::Virtual(_) => {
+                let _no_handshake = now;
+                Ok(())
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.on_deadline(now).map_err(CloseReason::Handshake),
+        }
+    }
+
+    /// The owner did not run for `lost`.
+    pub(crate) fn forgive(&mut self, lost: Duration) {
+        match self {
+            Self::Tcp(_) | Self::Virtual(_) => {
+                let _no_handshake = lost;
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.forgive(lost),
+        }
+    }
+
+    /// Memory held by the stream itself, in bytes, about.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Tcp(_) | Self::Virtual(_) => 0,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.held(),
         }
     }
 }

@@ -136,6 +136,45 @@ pub enum HandshakeFault {
     /// The other end did not agree; for the side that dialled.
     #[error("the other end did not agree")]
     Refused,
+    /// What came first is no TLS.
+    #[error("the other end does not speak TLS")]
+    NotTls,
+    /// TLS was begun and not agreed upon.
+    #[error("TLS: {0}")]
+    Tls(TlsFault),
+}
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsFault {
+    /// No version, cipher or curve in common: TLS 1.2 and 1.3 are spoken.
+    #[error("no version or cipher in common; TLS 1.2 and 1.3 are spoken")]
+    Incompatible,
+    /// The other end's certificate is over.
+    #[error("the certificate of the other end has expired")]
+    Expired,
+    /// The other end's certificate is not valid yet: one of the two clocks may be wrong.
+    #[error("the certificate of the other end is not valid yet")]
+    NotYetValid,
+    /// Nobody who is trusted here has issued the other end's certificate.
+    #[error("the certificate of the other end was issued by nobody who is trusted here")]
+    Untrusted,
+    /// The other end's certificate is for other names.
+    #[error("the certificate of the other end is for another name")]
+    WrongName,
+    /// The other end's certificate cannot be used for another reason.
+    #[error("the certificate of the other end cannot be used")]
+    BadCertificate,
+    /// The other end has shown no certificate.
+    #[error("the other end has shown no certificate")]
+    NoCertificate,
+    /// The other end has refused: it does not trust our certificate, mostly.
+    #[error("the other end refused, mostly because it does not trust the certificate here")]
+    Refused,
+    /// The other end broke the rules of TLS.
+    #[error("the other end broke the rules")]
+    Broken,
 }
 
 impl HandshakeFault {
@@ -148,6 +187,8 @@ impl HandshakeFault {
             Self::TooLarge => "handshake_too_large",
             Self::TimedOut => "handshake_timeout",
             Self::Refused => "handshake_refused",
+            Self::NotTls => "handshake_not_tls",
+            Self::Tls(_) => "handshake_tls",
         }
     }
 }

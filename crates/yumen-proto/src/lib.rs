@@ -45,7 +45,7 @@ pub struct Readme;
 
 pub use conn::{
     ClientConn, ClientEvent, CloseReason, ConnState, HandshakeFault, Heartbeat, Machine, Mechanism,
-    Now, Out, Peer, ServerConn, ServerEvent, Settings,
+    Now, Out, Peer, ServerConn, ServerEvent, Settings, TlsFault,
 };
 pub use error::WireError;
 pub use extension::{CloseNotice, Features, NoticeReason, Outcome, StatusReply};

@@ -119,9 +119,9 @@ fn buffer_bytes_limits_what_is_sent_and_never_lowers_what_is_accepted() {
 fn every_problem_is_named_with_file_and_key_and_all_at_once() {
     let text = "mode = 'prod'\n[packet]\nrouteBytes = 3\nseqBytes = -1\nbufferBytes = -5\n\
         byteOder = 'big'\n\
-        [network.tcp.server]\nmaxConnNum = 'many'\nheartbeatInterval = 1.5\ncertFile = 'a.pem'\n\
+        [network.tcp.server]\nmaxConnNum = 'many'\nheartbeatInterval = 1.5\ncertFile = 1\n\
         addr = '3553'\n\
-        [network.ws.server]\npath = ''\norigins = 1\nkeyFile = 'a.key'\nheartbeat = 1\n\
+        [network.ws.server]\npath = ''\norigins = 1\nkeyFile = []\nheartbeat = 1\n\
         [cluster.gate]\ndispatch = 'randum'\n[yumen.gate]\ninstances = 0\n\
         [log]\nlevel = 'inf'\nterminals = ['consol']\n";
     let expected = [
@@ -130,10 +130,10 @@ fn every_problem_is_named_with_file_and_key_and_all_at_once() {
         ("network.tcp.server.addr", "host:port"),
         ("network.tcp.server.maxConnNum", "is \"many\""),
         ("network.tcp.server.heartbeatInterval", "is 1.5"),
-        ("network.tcp.server.certFile", "TLS"),
+        ("network.tcp.server.certFile", "is 1; it must be"),
         ("network.ws.server.path", "it must begin with '/'"),
         ("network.ws.server.origins", "is 1; it must be a list of texts"),
-        ("network.ws.server.keyFile", "TLS"),
+        ("network.ws.server.keyFile", "is []; it must be"),
         ("packet.routeBytes", "is 3; it must be 1, 2 or 4"),
         ("packet.seqBytes", "is -1; it must be 0, 1, 2 or 4"),
         ("packet.bufferBytes", "is -5; it must be a number of bytes"),

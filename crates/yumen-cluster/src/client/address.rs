@@ -10,13 +10,16 @@ pub(super) struct Target {
     pub(super) host: String,
     /// The path of a WebSocket; `None` is plain TCP.
     pub(super) path: Option<String>,
+    /// Under TLS.
+    pub(super) secure: bool,
 }
 
 /// The port of a WebSocket address that names none.
 const WS_PORT: u16 = 80;
+const WSS_PORT: u16 = 443;
 
 impl Target {
-    /// Reads `tcp://host:port`, `host:port` or `ws://host[:port][/path][?query]`.
+    /// Reads `tcp://host:port`, `host:port` or `ws://host[:port][/path][?query]`; or `tls` and `wss`.
     ///
     /// # Errors
     /// What is wrong with `text`, for a person to read.
@@ -25,20 +28,26 @@ impl Target {
             return Err("it must consist of visible ASCII characters");
         }
         let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
+        let secure = matches!(scheme, "tls" | "wss");
+        if secure && !cfg!(feature = "tls") {
+            return Err("this program was built without the feature `tls`");
+        }
         match scheme {
-            "tcp" => Ok(Self { host: host_and_port(rest, None)?, path: None }),
-            "ws" if !cfg!(feature = "ws") => Err("this program was built without the feature `ws`"),
-            "ws" => {
+            "tcp" | "tls" => Ok(Self { host: host_and_port(rest, None)?, path: None, secure }),
+            "ws" | "wss" if !cfg!(feature = "ws") => {
+                Err("this program was built without the feature `ws`")
+            }
+            "ws" | "wss" => {
                 let cut = rest.find(['/', '?', '#']).unwrap_or(rest.len());
                 let (host, path) = rest.split_at_checked(cut).unwrap_or((rest, ""));
                 let path = path.split('#').next().unwrap_or_default();
                 let slash = if path.starts_with('/') { "" } else { "/" };
                 let path = Some(format!("{slash}{path}"));
-                Ok(Self { host: host_and_port(host, Some(WS_PORT))?, path })
+                let usual = if secure { WSS_PORT } else { WS_PORT };
+                Ok(Self { host: host_and_port(host, Some(usual))?, path, secure })
             }
-            "wss" | "tls" => Err("encrypted transports are not built yet"),
             "kcp" => Err("kcp is not built yet"),
-            _ => Err("its scheme is unknown; there are tcp:// and ws://"),
+            _ => Err("its scheme is unknown; there are tcp://, ws://, tls:// and wss://"),
         }
     }
 }
@@ -103,7 +112,8 @@ mod tests {
             "::1:3553",
             "tcp://gate:1/x",
             "http://gate:1",
-            "wss://gate:1",
+            "tls://gate",
+            "wss://",
             "kcp://gate:1",
             "ws://",
             "ws://me@gate",

@@ -3,7 +3,7 @@
 //! The driver knows a client only by a weak reference, so a client ends with its last handle and the
 //! driver's two tasks with the last client. No user code runs in here.
 
-use super::{address::Target, bot::Bot, settings::Plan};
+use super::{address::Target, bot::Bot, settings::Plan, tls};
 use std::{
     cell::Cell,
     future::poll_fn,
@@ -56,6 +56,7 @@ pub(super) struct Hub {
     pub(super) env: Env,
     pub(super) settings: Arc<Settings>,
     pub(super) plan: Plan,
+    tls: tls::Known,
     pub(super) counts: Cell<Counts>,
     /// Packets that were looked at for what they might be.
     puzzles: Cell<u8>,
@@ -73,6 +74,7 @@ impl Hub {
             env,
             settings: Arc::new(connection),
             plan,
+            tls: tls::Known::default(),
             counts: Cell::default(),
             puzzles: Cell::new(0),
             body: Cell::default(),
@@ -97,7 +99,12 @@ impl Hub {
     }
 
     async fn try_open(&self, bot: &Weak<Bot>, target: &Target) -> Result<(), Refused> {
-        let socket = self.env.net.dial(&target.host).await.map_err(Refused::Dial)?;
+        let mut socket = self.env.net.dial(&target.host).await.map_err(Refused::Dial)?;
+        if target.secure {
+            let now = self.env.clock.now().mono;
+            let secured = self.tls.dial(&self.plan.tls, socket, &target.host, now);
+            socket = secured.map_err(Refused::Dial)?;
+        }
         if let Some(bot) = bot.upgrade() {
             self.adopt(&bot, socket, target);
         }

@@ -1,6 +1,6 @@
 //! What all clients of a [`Clients`](super::Clients) have in common, and how it is set.
 
-use super::{Clients, RunError, Usual, hub::Hub, reconnect::Backoff};
+use super::{Clients, RunError, Usual, hub::Hub, reconnect::Backoff, tls};
 use crate::instance::BuildError;
 use std::{marker::PhantomData, time::Duration};
 use tokio::runtime;
@@ -21,6 +21,7 @@ pub(super) struct Plan {
     pub(super) dial_max: Duration,
     pub(super) pushes_max: usize,
     pub(super) reconnect: Option<Backoff>,
+    pub(super) tls: tls::Plan,
 }
 
 /// Settings of clients; [`Clients::builder`] makes one. Everything has a default.
@@ -49,6 +50,7 @@ impl<C: Codec> Builder<C> {
             dial_max: Duration::from_secs(3),
             pushes_max: 256 * 1024,
             reconnect: None,
+            tls: tls::Plan::default(),
         };
         Self { connection: Settings::default(), plan, codec: PhantomData }
     }
@@ -116,6 +118,19 @@ impl<C: Codec> Builder<C> {
         self
     }
 
+    /// File in PEM with the certificates of those who may issue a gate's, for `tls://` and `wss://`.
+    /// Default: what this machine trusts.
+    pub fn trust_ca(mut self, file: impl Into<String>) -> Self {
+        self.plan.tls.ca_file = Some(file.into());
+        self
+    }
+
+    /// Name that a gate's certificate must have. Default: the host in the address.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.plan.tls.server_name = Some(name.into());
+        self
+    }
+
     /// How messages are encoded: `Json`, `MsgPack`, `Protobuf` of `yumen_core::codec`, or one's
     /// own. Default: `Json`.
     pub fn codec<D: Codec>(self, codec: D) -> Builder<D> {
@@ -166,6 +181,8 @@ impl<C: Codec> Builder<C> {
         };
         check(!call_max.is_zero(), "call_max is zero; it must be longer");
         check(!dial_max.is_zero(), "dial_max is zero; it must be longer");
+        let tls = self.plan.tls.problem();
+        check(tls.is_none(), tls.as_deref().unwrap_or_default());
         let layout = &self.connection.layout;
         check(
             self.connection.backlog_max >= layout.body_max,

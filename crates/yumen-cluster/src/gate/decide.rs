@@ -116,6 +116,7 @@ impl Decided {
                     .to_owned(),
             );
         }
+        problems.extend(self.listens.iter().flat_map(|listen| listen.problems.iter().cloned()));
         if self.in_flight_max == 0 {
             problems.push("in_flight_max is 0: no message could be forwarded".to_owned());
         }

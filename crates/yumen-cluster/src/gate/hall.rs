@@ -143,6 +143,7 @@ impl Hall {
         let Some(listen) = self.plan.listens.get(usize::from(listener)) else { return };
         self.arrived(listener);
         let now = self.env.clock.now();
+        let socket = listen.secure.accept(socket, now.mono);
         let machine = ServerConn::new(Arc::clone(&listen.settings), now);
         let transport = listen.transport(now, peer);
         let session = Session::new(peer, listener, permit, now.mono);

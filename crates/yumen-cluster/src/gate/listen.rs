@@ -5,6 +5,7 @@ use super::{
     plan::{self, Limit, Limits},
     proxies::{Named, Proxies},
 };
+use crate::secure::{Pair, PemFile, Secure};
 use std::{sync::Arc, time::Duration};
 use yumen_net::{acceptor::Rules, limit::Limiter};
 use yumen_proto::conn::{self, Heartbeat};
@@ -26,6 +27,8 @@ pub struct Listen {
     heartbeat: Option<Heartbeat>,
     login_max: Option<Duration>,
     proxies: Named,
+    /// Paths of certificates and their keys.
+    certificates: Vec<(String, String)>,
     #[cfg(feature = "ws")]
     ws: Option<Door>,
 }
@@ -45,6 +48,10 @@ pub(super) struct Heard {
     pub(super) connections_max: Limit<usize>,
     pub(super) per_address_max: Limit<usize>,
     pub(super) proxies: Proxies,
+    /// Those of TLS; empty is none.
+    pub(super) pairs: Vec<Pair>,
+    /// What is wrong with them as they are written.
+    pub(super) problems: Vec<String>,
     pub(super) plan: plan::Listen,
 }
 
@@ -76,6 +83,7 @@ struct Written<'a> {
     heartbeat: Heartbeat,
     login_max: Duration,
     proxies: Named,
+    certificate: (&'a str, &'a str),
 }
 
 impl Listen {
@@ -88,6 +96,7 @@ impl Listen {
             heartbeat: None,
             login_max: None,
             proxies: Named::default(),
+            certificates: Vec::new(),
             #[cfg(feature = "ws")]
             ws: None,
         }
@@ -108,6 +117,7 @@ impl Listen {
                 connections_max: server.max_conn_num,
                 heartbeat: server.heartbeat(),
                 login_max: server.authorize_timeout,
+                certificate: (&server.cert_file, &server.key_file),
             };
         }
         let server = &settings.network.tcp.server;
@@ -118,6 +128,7 @@ impl Listen {
             connections_max: server.max_conn_num,
             heartbeat: server.heartbeat(),
             login_max: server.authorize_timeout,
+            certificate: (&server.cert_file, &server.key_file),
         }
     }
 
@@ -141,6 +152,8 @@ impl Listen {
         let named = written.map(|written| written.proxies.clone()).unwrap_or_default();
         let proxies = Proxies::read(self.proxies.clone().or(named), self.protocol());
         let transport = self.transport((&connection, &proxies), settings);
+        let mut problems = Vec::new();
+        let pairs = self.pairs(self.protocol(), settings, &mut problems);
         let elsewhere = written.and_then(|written| written.addr).filter(|_| self.is_default);
         let addr = elsewhere.map_or(self.addr, str::to_owned);
         let total = written.map(|written| written.connections_max);
@@ -150,7 +163,14 @@ impl Listen {
             connections_max: Limit::new(self.connections_max, total, CONNECTIONS_MAX),
             per_address_max: Limit::new(self.per_address_max, address, 0),
             proxies,
-            plan: plan::Listen { addr, settings: Arc::new(connection), transport },
+            pairs,
+            problems,
+            plan: plan::Listen {
+                addr,
+                settings: Arc::new(connection),
+                transport,
+                secure: Secure::default(),
+            },
         }
     }
 
@@ -161,6 +181,31 @@ impl Listen {
             return "ws";
         }
         "tcp"
+    }
+
+    /// The files of TLS: those of code, or else those of the settings.
+    fn pairs(
+        &self,
+        protocol: &str,
+        settings: Option<&Settings>,
+        problems: &mut Vec<String>,
+    ) -> Vec<Pair> {
+        let code = self.certificates.iter().map(|(cert, key)| Pair {
+            cert: PemFile::new("certificate of `.certificate(...)`", cert),
+            key: PemFile::new("key of `.certificate(...)`", key),
+        });
+        let code: Vec<_> = code.collect();
+        let Some(settings) = settings.filter(|_| code.is_empty()) else { return code };
+        let (cert, key) = self.written(settings).certificate;
+        let named =
+            |key: &str, path: &str| PemFile::new(format!("network.{protocol}.server.{key}"), path);
+        let first = Pair::of(named("certFile", cert), named("keyFile", key), problems);
+        let gate = &settings.yumen.gate;
+        let further = gate.cert_files.iter().zip(&gate.key_files).map(|(cert, key)| Pair {
+            cert: PemFile::new("yumen.gate.certFiles", cert),
+            key: PemFile::new("yumen.gate.keyFiles", key),
+        });
+        first.into_iter().flat_map(|first| std::iter::once(first).chain(further.clone())).collect()
     }
 
     fn transport(
@@ -230,6 +275,21 @@ macro_rules! listener {
                 self
             }
 
+            /// Speaks TLS with this certificate and its key, both files in PEM; clients without TLS are
+            /// refused. Called again, it adds one for clients that ask for another name. The files are
+            /// looked at again while the gate runs in an `App`. Default: `certFile` and `keyFile` of the
+            /// gate's settings with `yumen.gate.certFiles` and `keyFiles` behind them, or else no TLS.
+            #[must_use]
+            pub fn certificate(mut self, cert: impl Into<String>, key: impl Into<String>) -> Self {
+                self.0.certificates.push((cert.into(), key.into()));
+                self
+            }
+
+            /// As settings have it: two empty texts are no TLS.
+            fn certificate_of(self, cert: &str, key: &str) -> Self {
+                if cert.is_empty() && key.is_empty() { self } else { self.certificate(cert, key) }
+            }
+
             /// Longest time without a user; zero is no limit. Default: the gate's, or else its settings'.
             #[must_use]
             pub fn login_max(mut self, limit: Duration) -> Self {
@@ -268,6 +328,7 @@ impl Tcp {
             .connections_max(settings.max_conn_num)
             .heartbeat(settings.heartbeat())
             .login_max(settings.authorize_timeout)
+            .certificate_of(&settings.cert_file, &settings.key_file)
     }
 }
 
@@ -303,6 +364,7 @@ impl Ws {
             .connections_max(settings.max_conn_num)
             .heartbeat(settings.heartbeat())
             .login_max(settings.authorize_timeout)
+            .certificate_of(&settings.cert_file, &settings.key_file)
     }
 
     /// Where clients connect: `/` is every path, `/x` exactly that, `/x/` everything below it; all

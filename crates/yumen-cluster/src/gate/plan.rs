@@ -1,6 +1,7 @@
 //! The settings of a gate, checked: shared by all its instances.
 
 use super::{balance::Dispatch, doors::Told};
+use crate::secure::Secure;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use yumen_net::{acceptor::Counts, limit::Limiter};
 use yumen_proto::{conn::Settings, id::RouteId};
@@ -76,6 +77,7 @@ pub(crate) struct Listen {
     pub(crate) addr: String,
     pub(crate) settings: Arc<Settings>,
     pub(crate) transport: Kind,
+    pub(crate) secure: Secure,
 }
 
 impl Listen {

@@ -111,8 +111,13 @@ stats! {
     closed_handshake_origin,
     /// WebSocket connections refused because their request was too large.
     closed_handshake_too_large,
-    /// WebSocket connections refused because their request took too long.
+    /// Connections refused because their opening handshake, of WebSocket or TLS, took too long.
     closed_handshake_timeout,
+    /// Connections to a listener for TLS that ended because what came first was no TLS.
+    closed_handshake_not_tls,
+    /// Connections that ended because TLS was not agreed upon: versions, or a certificate that the client
+    /// does not trust.
+    closed_handshake_tls,
     /// Connections that ended because of a limit of the gate other than those above.
     closed_limit,
     /// Connections that ended because the user logged in elsewhere.
@@ -207,6 +212,8 @@ impl Stats {
                 HandshakeFault::Origin => &self.closed_handshake_origin,
                 HandshakeFault::TooLarge => &self.closed_handshake_too_large,
                 HandshakeFault::TimedOut => &self.closed_handshake_timeout,
+                HandshakeFault::NotTls => &self.closed_handshake_not_tls,
+                HandshakeFault::Tls(_) => &self.closed_handshake_tls,
                 HandshakeFault::BadRequest | _ => &self.closed_handshake_bad_request,
             },
             CloseReason::Limit => &self.closed_limit,
@@ -235,6 +242,7 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yumen_proto::conn::TlsFault;
 
     #[test]
     fn each_reason_is_counted_once_and_under_a_name_of_its_own() {
@@ -255,6 +263,8 @@ mod tests {
             (Reason::Handshake(HandshakeFault::Origin), "handshake_origin"),
             (Reason::Handshake(HandshakeFault::TooLarge), "handshake_too_large"),
             (Reason::Handshake(HandshakeFault::TimedOut), "handshake_timeout"),
+            (Reason::Handshake(HandshakeFault::NotTls), "handshake_not_tls"),
+            (Reason::Handshake(HandshakeFault::Tls(TlsFault::Refused)), "handshake_tls"),
             (Reason::Limit, "limit"),
             (Reason::Kicked, "kicked"),
             (Reason::ByGame, "by_game"),

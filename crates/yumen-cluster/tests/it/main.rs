@@ -40,3 +40,5 @@ mod shard;
 mod slow;
 mod stop;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;

@@ -10,6 +10,7 @@ use std::{
 };
 use yumen_proto::{
     conn::{CloseReason, Machine},
+    error::WireError,
     id::ConnId,
 };
 
@@ -108,7 +109,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
     /// Tells the service once that packets may flow.
     fn open(&self, (slot, id): (u32, ConnId), service: &dyn Service<M, D>) {
         let fresh = self.session(slot, id, |s| {
-            let fresh = !s.flags.open && s.transport.is_open();
+            let fresh = !s.flags.open && s.transport.is_open() && s.socket.is_open();
             s.flags.open |= fresh;
             fresh
         });
@@ -315,6 +316,12 @@ pub(super) fn broken(error: &io::Error) -> CloseReason {
         BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable,
         NotConnected, TimedOut,
     };
+    if let Some(fault) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return CloseReason::Handshake(*fault);
+    }
+    if error.kind() == io::ErrorKind::InvalidData {
+        return CloseReason::Malformed(WireError::Framing);
+    }
     let by_peer_or_path = matches!(
         error.kind(),
         ConnectionReset

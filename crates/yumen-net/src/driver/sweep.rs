@@ -79,6 +79,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         if let Some(session) = self.sessions.borrow_mut().get_mut(slot) {
             session.machine.forgive(now, lost);
             session.transport.forgive(lost);
+            session.socket.forgive(lost);
         }
     }
 
@@ -88,6 +89,7 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         let slot = u32::try_from(slot).ok()?;
         self.session(slot, id, |s| {
             let verdict = s.transport.on_deadline(now.mono);
+            let verdict = verdict.and_then(|()| s.socket.on_deadline(now.mono));
             let verdict = verdict.and_then(|()| s.machine.on_deadline(now, &mut s.out));
             verdict.err().or_else(|| self.account(s))
         })?

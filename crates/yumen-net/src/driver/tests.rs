@@ -6,6 +6,9 @@ mod inside;
 mod limits;
 #[path = "tests/pause.rs"]
 mod pause;
+#[cfg(feature = "tls")]
+#[path = "tests/tls.rs"]
+mod tls;
 #[cfg(feature = "ws")]
 #[path = "tests/ws.rs"]
 mod ws;

@@ -1,14 +1,13 @@
 //! Sockets for clients, and of clients: `network.*`.
 //!
 //! Yumen bounds what waits for a client in bytes and in time, so due's two settings for a queue counted
-//! in messages have no effect. Keys of TLS are refused, since a listener that went on without it would
-//! carry in the clear what was meant to be hidden.
+//! in messages have no effect.
 
 use super::addr;
 use crate::{
     form::{Bytes, Form, Read, quoted},
     key::{
-        Standing::{Live, NoEffect, NotYet, Refused, Start},
+        Standing::{Live, NoEffect, NotYet, Start},
         section,
     },
     tree::Value,
@@ -45,8 +44,6 @@ fn path(text: &str) -> Result<(), String> {
     if text.starts_with('/') { Ok(()) } else { Err("it must begin with '/'".to_owned()) }
 }
 
-const PROXY: &str = "put a TLS proxy before the gate and remove the key";
-const NO_TLS: &str = "clients do not speak TLS; remove the key";
 const BOUNDED: &str = "what waits for a client is bounded in bytes, and in time without one";
 const CODE: &str = "clients are set up in code";
 const KCP: &str = "there is no kcp";
@@ -116,10 +113,11 @@ section! {
         /// Most messages that wait for one client.
         write_queue_size "writeQueueSize": i64 = 512, NoEffect(BOUNDED)
             => due("due's documents say 1024, its code 512; the code's default holds.");
-        /// File with the certificate for TLS.
-        cert_file "certFile": String = "", Refused(PROXY);
-        /// File with the key of the certificate.
-        key_file "keyFile": String = "", Refused(PROXY);
+        /// File with the certificate for TLS and those between it and the authority, in PEM. Empty: no
+        /// TLS. The file is looked at again every 5 s, and new connections get what is there.
+        cert_file "certFile": String = "", Start;
+        /// File with the private key of the certificate, in PEM and without a password.
+        key_file "keyFile": String = "", Start;
     }
     dead { "handshakeTimeout" }
 }
@@ -148,10 +146,11 @@ section! {
         write_timeout "writeTimeout": Duration = "0s", NoEffect(BOUNDED);
         /// Most messages that wait for one client.
         write_queue_size "writeQueueSize": i64 = 1024, NoEffect(BOUNDED);
-        /// File with the certificate for TLS.
-        cert_file "certFile": String = "", Refused(PROXY);
-        /// File with the key of the certificate.
-        key_file "keyFile": String = "", Refused(PROXY);
+        /// File with the certificate for TLS and those between it and the authority, in PEM. Empty: no
+        /// TLS. The file is looked at again every 5 s, and new connections get what is there.
+        cert_file "certFile": String = "", Start;
+        /// File with the private key of the certificate, in PEM and without a password.
+        key_file "keyFile": String = "", Start;
     }
     dead { "handshakeTimeout" }
 }
@@ -202,9 +201,9 @@ section! {
         /// Most messages that wait to be sent.
         write_queue_size "writeQueueSize": i64 = 1024, NoEffect(BOUNDED);
         /// File with the certificates that are trusted.
-        ca_file "caFile": String = "", Refused(NO_TLS);
+        ca_file "caFile": String = "", NotYet(CODE);
         /// Name that the gate's certificate must have.
-        server_name "serverName": String = "", NotYet("clients do not speak TLS");
+        server_name "serverName": String = "", NotYet(CODE);
     }
     dead { "timeout" "handshakeTimeout" }
 }

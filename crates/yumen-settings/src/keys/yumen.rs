@@ -150,6 +150,10 @@ section! {
         /// instances of the process take the ports behind a fixed one. Empty: the address it listens on, or
         /// else the first private one of this machine.
         advertise "advertise": String = "", Start => check(advertised);
+        /// Files with further certificates, for clients of listeners with TLS that ask for another name.
+        cert_files "certFiles": Vec<String> = [], Start;
+        /// Files with their private keys, in the same order.
+        key_files "keyFiles": Vec<String> = [], Start;
         /// What happens when a user logs in a second time: the older connection is closed (`kick`), or
         /// stays open without a user (`displace`, as with due), or the newer login is refused
         /// (`refuse`).

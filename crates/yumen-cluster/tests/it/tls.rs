@@ -1,0 +1,168 @@
+//! TLS from a client to a running gate: our own clients, and OpenSSL's.
+
+use crate::{
+    game::{self, ECHO, World},
+    rig::{Got, Peer, Rig, until_stats},
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+use tempfile::TempDir;
+use yumen_cluster::{
+    app::App,
+    client::{Clients, Plain},
+    cluster::Cluster,
+    gate::{Gate, GateHandle, Tcp, Ws},
+    node::Node,
+};
+use yumen_settings::Settings;
+
+/// A gate that speaks TLS over tcp and ws, as its settings say.
+struct Secured {
+    dir: TempDir,
+    gate: GateHandle,
+    rig: Rig,
+}
+
+/// Writes an authority and a certificate for `localhost` by it.
+fn certify(dir: &Path) {
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "the authority of this test");
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let cert = params.signed_by(&key, &issuer).unwrap();
+    fs::write(dir.join("ca.pem"), issuer.pem()).unwrap();
+    fs::write(dir.join("gate.pem"), cert.pem()).unwrap();
+    fs::write(dir.join("gate.key"), key.serialize_pem()).unwrap();
+}
+
+fn settings(dir: &Path) -> Settings {
+    let (cert, key) = (dir.join("gate.pem"), dir.join("gate.key"));
+    let mut text = String::new();
+    for server in ["tcp", "ws"] {
+        text += &format!("[network.{server}.server]\naddr = '127.0.0.1:0'\n");
+        text += &format!("certFile = {cert:?}\nkeyFile = {key:?}\n");
+    }
+    Settings::parse(&text, Path::new("etc.toml")).unwrap()
+}
+
+impl Secured {
+    fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        certify(dir.path());
+        let cluster = Cluster::in_process();
+        let node = Node::builder(&cluster, "node", |_| World::default()).routes(game::routes());
+        let gate = Gate::builder(&cluster)
+            .settings(&settings(dir.path()))
+            .listen(Tcp::default_on("127.0.0.1:0"))
+            .listen(Ws::default_on("127.0.0.1:0"))
+            .build()
+            .unwrap();
+        let handle = gate.handle();
+        let rig = Rig::serving(App::default().with(gate).with(node.build().unwrap()));
+        Self { dir, gate: handle, rig }
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    fn at(&self, listener: usize) -> String {
+        format!("localhost:{}", self.gate.addresses()[listener].port())
+    }
+
+    /// How a handshake of OpenSSL with the tcp listener goes.
+    fn openssl(&self, options: &[&str]) -> Output {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-brief", "-verify_return_error", "-verify_hostname"]);
+        command.args(["localhost", "-servername", "localhost", "-connect", &self.at(0)]);
+        command.arg("-CAfile").arg(self.ca()).args(options);
+        command.stdin(Stdio::null()).output().expect("openssl is installed")
+    }
+
+    fn closed(&self, reason: &str, count: u64) {
+        until_stats(&self.gate, reason, |stats| {
+            stats.closed_by_reason().iter().any(|(name, n)| *name == reason && *n == count)
+        });
+    }
+}
+
+#[test]
+fn our_clients_talk_over_tls_and_wss_and_refuse_a_gate_they_do_not_trust() {
+    let server = Secured::start();
+    let ca = server.ca().display().to_string();
+    let secure = Clients::builder().trust_ca(ca.clone()).codec(Plain);
+    let (tls, wss) = (format!("tls://{}", server.at(0)), format!("wss://{}/play", server.at(1)));
+    secure
+        .run(async |clients| {
+            for address in [&tls, &wss] {
+                let client = clients.connect(address).await.unwrap();
+                for len in [0, 1, 60_000] {
+                    let body = vec![b'x'; len];
+                    assert_eq!(client.call_raw(ECHO, &body).await.unwrap(), body);
+                }
+                client.close();
+            }
+        })
+        .unwrap();
+    let wrong = Clients::builder().trust_ca(ca).server_name("other.test");
+    let why = wrong.run(async |clients| clients.connect(&tls).await.map(drop)).unwrap();
+    let why = why.unwrap_err().to_string();
+    assert!(why.contains("another name"), "{why}");
+    server.closed("handshake_tls", 1);
+    server.rig.stop().unwrap();
+}
+
+#[test]
+fn openssl_agrees_on_1_2_and_1_3_and_on_nothing_older() {
+    let server = Secured::start();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let done = server.openssl(&[version]);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success() && said.contains("Verification: OK"), "{version}: {said}");
+    }
+    let old = server.openssl(&["-tls1_1", "-cipher", "ALL@SECLEVEL=0"]);
+    let said = String::from_utf8_lossy(&old.stderr).into_owned();
+    assert!(!old.status.success() && said.contains("alert"), "{said}");
+    server.closed("handshake_tls", 1);
+    server.rig.stop().unwrap();
+}
+
+#[test]
+fn plain_bytes_at_a_listener_for_tls_close_it_under_a_name_of_their_own() {
+    let server = Secured::start();
+    let mut client = Peer::due(server.gate.addresses()[0]);
+    client.send(ECHO, 1, "x");
+    assert_eq!(client.read(), Got::End);
+    server.closed("handshake_not_tls", 1);
+    server.rig.stop().unwrap();
+}
+
+#[test]
+fn a_gate_with_bad_certificates_is_not_built_and_names_setting_and_file() {
+    let dir = TempDir::new().unwrap();
+    let build = || {
+        let cluster = Cluster::in_process();
+        let gate = Gate::builder(&cluster).settings(&settings(dir.path())).build();
+        gate.map(drop).unwrap_err().to_string()
+    };
+    let why = build();
+    for part in
+        ["network.tcp.server.certFile", "gate.pem", "network.tcp.server.keyFile", "gate.key"]
+    {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    certify(dir.path());
+    let other = KeyPair::generate().unwrap();
+    fs::write(dir.path().join("gate.key"), other.serialize_pem()).unwrap();
+    assert!(build().contains("does not belong"));
+    let half = Settings::parse("network.tcp.server.certFile = 'a'", Path::new("etc.toml")).unwrap();
+    let gate = Gate::builder(&Cluster::in_process()).settings(&half).build();
+    let why = gate.map(drop).unwrap_err().to_string();
+    assert!(why.contains("certFile is set and network.tcp.server.keyFile is not"), "{why}");
+}
