@@ -11,6 +11,8 @@ mod pages {
     mod first_game {}
     #[doc = include_str!("../docs/guide/from-due.md")]
     mod from_due {}
+    #[doc = include_str!("../docs/guide/hello-from-due.md")]
+    mod hello_from_due {}
     #[doc = include_str!("../docs/guide/limits.md")]
     mod limits {}
     #[doc = include_str!("../docs/guide/one-to-many.md")]

@@ -33,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     let doc_tests = workspace.read(DOC_TESTS)?;
     for (name, blocks) in &pages {
         problems.extend(coverage(name, blocks, &doc_tests));
+        problems.extend(copies(name, blocks, |path| workspace.read(path).ok()));
     }
     for problem in &problems {
         println!("{problem}");
@@ -81,6 +82,19 @@ fn coverage(name: &str, blocks: &[Block], doc_tests: &str) -> Vec<String> {
     problems
 }
 
+/// Blocks that write a file of the repository, and say something else than it does.
+fn copies(name: &str, blocks: &[Block], read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let differs = |block: &&Block| {
+        let there = block.file.as_deref().and_then(&read);
+        there.is_some_and(|there| there.trim_end() != block.text.trim_end())
+    };
+    let told = |block: &Block| {
+        let path = block.file.as_deref().unwrap_or_default();
+        format!("{name}:{}: {path} says something else; copy it here", block.line)
+    };
+    blocks.iter().filter(differs).map(told).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +115,16 @@ mod tests {
         assert_eq!(coverage("docs/guide/a.md", &rust, included), [""; 0]);
         let odd = page::blocks("```rust\n```\n```shell\nls\n```\n");
         assert_eq!(coverage("docs/guide/a.md", &odd, included).len(), 1);
+    }
+
+    #[test]
+    fn a_page_that_shows_a_file_of_the_repository_otherwise_is_named() {
+        let page = page::blocks("```toml file:a/b.toml\nx = 1\n```\n");
+        let there =
+            |text: &'static str| move |path: &str| (path == "a/b.toml").then(|| text.to_owned());
+        assert_eq!(copies("p.md", &page, there("x = 1\n")), [""; 0]);
+        assert_eq!(copies("p.md", &page, |_| None), [""; 0]);
+        let told = "p.md:1: a/b.toml says something else; copy it here";
+        assert_eq!(copies("p.md", &page, there("x = 2\n")), [told]);
     }
 }

@@ -85,7 +85,8 @@ impl Stage {
                 Tool::Haproxy,
                 Tool::Iproute,
             ],
-            Self::Chaos | Self::Guide => &[Tool::Etcd, Tool::Redis],
+            Self::Chaos => &[Tool::Etcd, Tool::Redis],
+            Self::Guide => &[Tool::Etcd, Tool::Consul, Tool::Redis],
             Self::Tidy
             | Self::Test
             | Self::Docs

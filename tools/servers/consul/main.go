@@ -1,5 +1,5 @@
 // Consul 1.13 for tests, built from its published module: Debian has none. The arguments are those of
-// `consul agent`; `--version` says that it is there.
+// `consul agent`, with or without the word `agent`; `--version` says that it is there.
 package main
 
 import (
@@ -18,7 +18,11 @@ func main() {
 		fmt.Println("consul 1.13.0")
 		return
 	}
+	args := os.Args[1:]
+	if len(args) > 0 && args[0] == "agent" {
+		args = args[1:]
+	}
 	log.SetOutput(io.Discard)
 	ui := &cli.BasicUI{BasicUi: mcli.BasicUi{Writer: os.Stdout, ErrorWriter: os.Stderr}}
-	os.Exit(agent.New(ui).Run(os.Args[1:]))
+	os.Exit(agent.New(ui).Run(args))
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Scratch {
     pub(crate) root: PathBuf,
     pub(crate) target: PathBuf,
+    /// Where servers for tests are built; commands find them on their PATH.
+    pub(crate) servers: PathBuf,
 }
 
 /// All files of the repository that git knows or would add, named from the root, sorted.
@@ -29,7 +31,8 @@ fn place(workspace: &Workspace) -> Scratch {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target =
         target.map_or_else(|| workspace.root.join("target"), |dir| workspace.root.join(dir));
-    Scratch { root: target.join("guide"), target }
+    let servers = workspace.root.join("target/servers");
+    Scratch { root: target.join("guide"), target, servers }
 }
 
 /// The copy as the repository is now, changes that are not committed included.

@@ -9,6 +9,8 @@ pub(super) struct Block {
     pub(super) line: usize,
     pub(super) kind: Kind,
     pub(super) text: String,
+    /// The file that it is the content of.
+    pub(super) file: Option<String>,
     /// The output that is expected, of a `text` block right behind.
     pub(super) expected: Option<String>,
 }
@@ -74,7 +76,13 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
             continue;
         }
         found.extend(written(at, info, &text));
-        found.push(Block { line: at.saturating_add(1), kind: kind(info), text, expected: None });
+        found.push(Block {
+            line: at.saturating_add(1),
+            kind: kind(info),
+            text,
+            file: Block::file(info).map(str::to_owned),
+            expected: None,
+        });
         adjacent = true;
     }
     found
@@ -109,7 +117,7 @@ fn written(at: usize, info: &str, text: &str) -> Option<Block> {
         shown.join("\n")
     );
     let kind = Kind::Shell { run: true };
-    Some(Block { line: at.saturating_add(1), kind, text, expected: None })
+    Some(Block { line: at.saturating_add(1), kind, text, file: None, expected: None })
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ mod tests {
 
     fn played(page: &str) -> Vec<String> {
         let root = std::env::temp_dir();
-        let scratch = Scratch { target: root.clone(), root };
+        let scratch = Scratch { target: root.clone(), servers: root.clone(), root };
         play(&scratch, "page.md", &blocks(page)).unwrap()
     }
 

@@ -17,8 +17,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(900);
 /// Longest wait for the next line of a server that is already built.
 const LINE_MAX: Duration = Duration::from_secs(60);
 
-/// Ports that pages may name: tcp, WebSocket, the admin interface, etcd, Redis.
-const PORTS: [&str; 5] = ["3553", "3653", "9100", "2379", "6379"];
+/// Ports that pages may name: tcp, WebSocket, the admin interface, etcd, Redis, Consul's three.
+const PORTS: [&str; 8] = ["3553", "3653", "9100", "2379", "6379", "8500", "8300", "8301"];
 
 /// Where and how commands run.
 pub(crate) struct Shell<'a> {
@@ -89,6 +89,8 @@ impl<'a> Shell<'a> {
                 command.env_remove(&key);
             }
         }
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:{}", self.scratch.servers.display()));
         command.env_remove("CARGO_MANIFEST_DIR").env("CARGO_TERM_QUIET", "true");
         command.env("CARGO_TARGET_DIR", &self.scratch.target);
         // Cargo names what it builds by paths within the workspace, so the copy's crates would take the
