@@ -3,9 +3,10 @@
 //!
 //! Nothing here judges: the program `chaos-check` reads what was written and nothing else. Read in this
 //! order: [`game`] (what the nodes do), [`clients`] (who plays), [`plan`] (what is done to whom),
-//! [`world`] (who does it).
+//! [`world`] (who does it, over the lines of [`lines`] where they are slow).
 pub(crate) mod clients;
 pub(crate) mod game;
+mod lines;
 pub(crate) mod plan;
 mod saves;
 pub(crate) mod serve;

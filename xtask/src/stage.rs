@@ -19,6 +19,8 @@ const FUZZ_SMOKE_SECONDS: u32 = 10;
 const CHAOS_FAULTS: usize = 14;
 /// Its clients, unless told otherwise.
 pub(crate) const CHAOS_CLIENTS: usize = 2_000;
+/// Clients of the run over slow lines.
+const LINES_CLIENTS: usize = 300;
 
 /// Clients of a rolling update here; `cargo xtask soak roll` has as many as the others.
 const ROLL_CLIENTS: usize = 300;
@@ -85,8 +87,8 @@ impl Stage {
                 Tool::Haproxy,
                 Tool::Iproute,
             ],
-            Self::Chaos => &[Tool::Etcd, Tool::Redis],
-            Self::Guide => &[Tool::Etcd, Tool::Consul, Tool::Redis],
+            Self::Chaos => &[Tool::Etcd, Tool::Redis, Tool::Toxiproxy],
+            Self::Guide => &[Tool::Etcd, Tool::Consul, Tool::Redis, Tool::Haproxy],
             Self::Tidy
             | Self::Test
             | Self::Docs
@@ -137,6 +139,7 @@ impl Stage {
             }
             Self::Chaos => {
                 chaos(workspace, "ci", CHAOS_FAULTS)?;
+                lines(workspace, "lines", 3)?;
                 roll(workspace, ROLL_CLIENTS, "target/chaos/roll/report.json")
             }
         }
@@ -197,6 +200,24 @@ pub(crate) fn roll(workspace: &Workspace, clients: usize, report: &str) -> Resul
         "cargo run --release -p yumen-bench --bin chaos-check -- {dir} --faults-min 5 \
          --clients-min {clients} --report {report}"
     ))
+}
+
+/// The same over lines that are slow and are cut: a round trip between two processes takes 80 ms.
+///
+/// # Errors
+/// As [`chaos`].
+pub(crate) fn lines(workspace: &Workspace, length: &str, faults: usize) -> Result<(), Error> {
+    let dir = format!("target/chaos/{length}");
+    let toxiproxy = tool::toxiproxy(&workspace.root);
+    let run = format!(
+        "cargo run --release -- bench chaos --length {length} --slow 80 --clients {LINES_CLIENTS} --dir {dir}"
+    );
+    Line::new(&workspace.root, &run).env("YUMEN_TOXIPROXY", &toxiproxy.to_string_lossy()).run()?;
+    let check = format!(
+        "cargo run --release -p yumen-bench --bin chaos-check -- {dir} --faults-min {faults} \
+         --clients-min {LINES_CLIENTS}"
+    );
+    Line::new(&workspace.root, &check).run()
 }
 
 /// The tests that start real servers: of every crate, those in a module called `servers`.

@@ -13,6 +13,10 @@ pub(crate) enum Length {
     Short,
     /// Every process killed and stopped, with outages of two minutes. Forty minutes.
     Long,
+    /// The lines to etcd, to Redis and between gates and nodes cut once each. For `--slow`; a minute.
+    Lines,
+    /// The same ten times, with outages of 20 s. For `--slow`; fifteen minutes.
+    LinesLong,
     /// Kills of one gate and two nodes for ten minutes. The others live through all of it: their
     /// memory and descriptors have to level off.
     Memory,
@@ -31,6 +35,8 @@ pub(crate) enum How {
     /// Told to stop as an update does, and replaced once it has ended; the next follows when that is
     /// ready.
     Roll,
+    /// The lines to it cut, and mended at the end of the outage. Needs lines that can be cut.
+    Cut,
 }
 
 /// One fault.
@@ -51,6 +57,8 @@ pub(super) const CLOSES_PER_SECOND: u32 = 200;
 pub(super) const GATES: [&str; 2] = ["gate-1", "gate-2"];
 /// The nodes of the fleet.
 pub(super) const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
+/// The lines between gates and nodes, all together.
+pub(super) const LINKS: &str = "links";
 /// The registry.
 pub(super) const ETCD: &str = "etcd";
 /// The locator.
@@ -59,20 +67,24 @@ pub(super) const REDIS: &str = "redis";
 impl FromStr for Step {
     type Err = String;
 
-    /// `WHO:kill|stop|roll:SECONDS:SECONDS`: outage, and calm behind it.
+    /// `WHO:kill|stop|roll|cut:SECONDS:SECONDS`: outage, and calm behind it.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not as redis:kill:20:10");
         let words: Vec<&str> = text.split(':').collect();
         let [who, how, outage, calm] = words.as_slice() else { return Err(wrong()) };
-        let mut all = GATES.into_iter().chain(NODES).chain([ETCD, REDIS]);
+        let mut all = GATES.into_iter().chain(NODES).chain([ETCD, REDIS, LINKS]);
         let who = all.find(|name| name == who).ok_or_else(wrong)?;
         let how = match *how {
             "kill" => How::Kill,
             "stop" => How::Stop,
             "roll" if [ETCD, REDIS].contains(&who) => return Err(wrong()),
             "roll" => How::Roll,
+            "cut" => How::Cut,
             _ => return Err(wrong()),
         };
+        if who == LINKS && how != How::Cut {
+            return Err(wrong());
+        }
         let seconds = |text: &str| text.parse().map(Duration::from_secs).map_err(|_| wrong());
         Ok(Self { who, how, outage: seconds(outage)?, calm: seconds(calm)? })
     }
@@ -116,6 +128,17 @@ impl Length {
             Self::Roll => {
                 NODES.into_iter().chain(GATES).map(|who| step(who, How::Roll, 0, 9)).collect()
             }
+            // Longer than 8 s without each other clients have every right to go elsewhere, again and again.
+            Self::Lines => vec![
+                step(ETCD, How::Cut, 5, 8),
+                step(LINKS, How::Cut, 4, 8),
+                step(REDIS, How::Cut, 5, 8),
+            ],
+            Self::LinesLong => {
+                let round = [(ETCD, 20), (LINKS, 4), (REDIS, 20), ("node-1", 20), (LINKS, 8)];
+                let all = round.into_iter().cycle().take(50);
+                all.map(|(who, outage)| step(who, How::Cut, outage, 10)).collect()
+            }
             Self::Memory => {
                 let turns = ["gate-1", "node-1", "node-2"].into_iter().cycle().take(25);
                 turns.map(|who| step(who, How::Kill, 10, 14)).collect()
@@ -158,11 +181,27 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_to_everything_are_cut_within_a_minute_and_long_runs_are_of_cuts_alone() {
+        let short = Length::Lines.steps();
+        let took: Duration = short.iter().map(|step| step.outage + step.calm).sum();
+        assert!(took < Duration::from_secs(40), "{took:?}");
+        for steps in [short, Length::LinesLong.steps()] {
+            assert!(steps.iter().all(|step| step.how == How::Cut && step.calm.as_secs() >= 8));
+            for who in [ETCD, REDIS, LINKS] {
+                assert!(steps.iter().any(|step| step.who == who), "{who}");
+            }
+        }
+        assert_eq!("links:cut:4:8".parse::<Step>().unwrap().who, LINKS);
+    }
+
+    #[test]
     fn a_fault_is_written_as_who_how_and_two_times() {
         let step: Step = "redis:stop:20:10".parse().unwrap();
         assert_eq!((step.who, step.how), (REDIS, How::Stop));
         assert_eq!((step.outage.as_secs(), step.calm.as_secs()), (20, 10));
-        for wrong in ["redis", "nobody:kill:1:1", "redis:hit:1:1", "redis:kill:x:1"] {
+        for wrong in
+            ["redis", "links:kill:1:1", "nobody:kill:1:1", "redis:hit:1:1", "redis:kill:x:1"]
+        {
             assert!(wrong.parse::<Step>().unwrap_err().contains(wrong));
         }
     }

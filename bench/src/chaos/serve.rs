@@ -31,6 +31,12 @@ pub struct ServeArgs {
     /// Where users' counts are kept when they move from node to node; without it they die with a node.
     #[arg(long, value_name = "DIR")]
     saves: Option<PathBuf>,
+    /// Where it listens for the others of the fleet.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    link: SocketAddr,
+    /// Where they dial it; without it, where it listens.
+    #[arg(long, value_name = "ADDRESS")]
+    advertise: Option<SocketAddr>,
     /// The process to die with.
     #[arg(long, value_name = "PID")]
     parent: u32,
@@ -44,11 +50,16 @@ pub(crate) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         for set in [
             format!("registry.etcd.addrs={etcd}"),
             format!("locate.redis.addrs={redis}"),
-            "cluster.gate.addr=127.0.0.1:0".to_owned(),
-            "cluster.node.addr=127.0.0.1:0".to_owned(),
+            format!("cluster.gate.addr={}", args.link),
+            format!("cluster.node.addr={}", args.link),
             format!("yumen.gate.closesPerSecondMax={CLOSES_PER_SECOND}"),
         ] {
             loader = loader.flag("set", set);
+        }
+        if let Some(address) = args.advertise {
+            for kind in ["gate", "node"] {
+                loader = loader.flag("set", format!("yumen.{kind}.advertise={address}"));
+            }
         }
     }
     let settings = loader.load().map_err(io::Error::other)?;

@@ -2,7 +2,8 @@
 //!
 //! It looks at the size of every process once a second, and never at what the clients see.
 use super::clients::Look;
-use super::plan::{ETCD, GATES, How, NODES, REDIS, Step};
+use super::lines::Lines;
+use super::plan::{ETCD, GATES, How, LINKS, NODES, REDIS, Step};
 use super::sheet::Sheet;
 use super::{CLIENTS_LOG, EVENTS_LOG};
 use crate::backend::{Backend, Kind, Scratch, Signal, signal};
@@ -37,6 +38,8 @@ pub(crate) struct Run<'a> {
     pub(crate) steps: Vec<Step>,
     pub(crate) clients: u32,
     pub(crate) one_process: bool,
+    /// How much longer an answer takes on every line between two processes; they can be cut then.
+    pub(crate) slow: Option<Duration>,
 }
 
 /// Everything that runs.
@@ -49,6 +52,8 @@ struct World<'a> {
     /// Gates and nodes, by id; in one process all of them are one.
     servers: BTreeMap<&'static str, Server>,
     clients: Server,
+    /// What lies between them, if it is slow.
+    lines: Option<Lines>,
     events: Sheet,
     /// Who was killed and not yet started again.
     killed: Option<&'static str>,
@@ -89,6 +94,7 @@ impl<'a> World<'a> {
                 backends.insert(name, Backend::start(kind, scratch)?);
             }
         }
+        let lines = run.slow.map(|slow| Lines::start(run.dir, slow)).transpose()?;
         let log = run.dir.join(CLIENTS_LOG);
         let clients = child(
             run.dir,
@@ -104,36 +110,51 @@ impl<'a> World<'a> {
         let saves = rolls.then(|| scratch.join("saves"));
         saves.iter().try_for_each(std::fs::create_dir)?;
         let servers = BTreeMap::new();
-        let mut world = Self { run, saves, backends, servers, clients, events, killed: None };
+        let mut world =
+            Self { run, saves, backends, servers, clients, lines, events, killed: None };
         if run.one_process {
             world.serve_all()?;
         } else {
-            for name in NODES.into_iter().chain(GATES) {
-                world.serve(name)?;
+            NODES.into_iter().try_for_each(|name| world.launch(name).map(drop))?;
+            // All at once, so that nobody begins away from home.
+            let launched = GATES.map(|name| world.launch(name).map(|address| (name, address)));
+            for gate in launched {
+                let (name, address) = gate?;
+                world.introduce(name, address)?;
             }
         }
         Ok(world)
     }
 
-    /// Starts a gate or a node in a process of its own.
+    /// Starts a gate or a node, and tells the clients of a gate.
     fn serve(&mut self, name: &'static str) -> io::Result<()> {
+        let address = self.launch(name)?;
+        if GATES.contains(&name) { self.introduce(name, address) } else { Ok(()) }
+    }
+
+    /// Starts a gate or a node in a process of its own; where clients connect.
+    fn launch(&mut self, name: &'static str) -> io::Result<SocketAddr> {
         let role = if GATES.contains(&name) { "gate" } else { "node" };
-        let address = |who| {
-            self.backends.get(who).map(|backend| backend.address().to_string()).unwrap_or_default()
-        };
-        let mut arguments = vec![
-            "chaos-serve".to_owned(),
-            format!("--{role}={name}"),
-            "--fleet".to_owned(),
-            address(ETCD),
-            address(REDIS),
-        ];
+        let mut arguments =
+            vec!["chaos-serve".to_owned(), format!("--{role}={name}"), "--fleet".to_owned()];
+        for who in [ETCD, REDIS] {
+            let backend = self.backends.get(who).ok_or(ErrorKind::NotFound)?;
+            let address = match &mut self.lines {
+                Some(lines) => lines.to(who, backend.address())?,
+                None => backend.address(),
+            };
+            arguments.push(address.to_string());
+        }
+        if let Some(lines) = &mut self.lines {
+            let (near, far) = lines.end(name)?;
+            arguments.extend([format!("--link={far}"), format!("--advertise={near}")]);
+        }
         arguments.extend(self.saves.iter().map(|dir| format!("--saves={}", dir.display())));
         let server = child(self.run.dir, name, &arguments)?;
         let address = server.address();
         self.servers.insert(name, server);
         self.event("start", name)?;
-        if role == "gate" { self.introduce(name, address) } else { Ok(()) }
+        Ok(address)
     }
 
     /// Starts all gates and nodes in one process.
@@ -192,6 +213,10 @@ impl<'a> World<'a> {
                 signal(self.pid(who)?, Signal::STOP)?;
             }
             How::Roll => {}
+            How::Cut => {
+                self.event("cut", who)?;
+                self.set_lines(who, false)?;
+            }
         }
         self.pass(*outage)?;
         match how {
@@ -210,8 +235,14 @@ impl<'a> World<'a> {
                 self.event("cont", who)?;
             }
             How::Roll => {}
+            How::Cut => {
+                self.set_lines(who, true)?;
+                self.event("mend", who)?;
+            }
         }
-        let settle = LOOK_EVERY.min(*calm);
+        // Where nobody was reached, clients look elsewhere until they have given up once more.
+        let settle = if *how == How::Cut { LOOK_EVERY.saturating_mul(3) } else { LOOK_EVERY };
+        let settle = settle.min(*calm);
         self.pass(settle)?;
         // Whoever found its node silent may have tried another gate.
         self.send_home(who, calm.saturating_sub(settle))
@@ -252,6 +283,17 @@ impl<'a> World<'a> {
     fn is_ready(&mut self, who: &str) -> io::Result<bool> {
         let server = self.servers.get_mut(who).ok_or(ErrorKind::NotFound)?;
         Ok(server.ask("ready", ANSWER_MAX)?.trim() == "true")
+    }
+
+    /// Cuts or mends the lines to a process, or all between gates and nodes.
+    fn set_lines(&self, who: &str, is_whole: bool) -> io::Result<()> {
+        let none = || io::Error::new(ErrorKind::InvalidInput, "lines are cut with --slow only");
+        let lines = self.lines.as_ref().ok_or_else(none)?;
+        if who == LINKS {
+            let all: Vec<_> = GATES.into_iter().chain(NODES).collect();
+            return lines.set(&all, is_whole);
+        }
+        lines.set(&[who], is_whole)
     }
 
     fn pid(&self, who: &str) -> io::Result<u32> {

@@ -15,6 +15,8 @@ pub(crate) enum How {
     Stop,
     /// Told to stop and replaced, as an update does.
     Roll,
+    /// The lines to it were cut.
+    Cut,
 }
 
 /// One fault.
@@ -23,7 +25,7 @@ pub(crate) struct Fault {
     pub(crate) who: String,
     pub(crate) how: How,
     pub(crate) down: Micros,
-    /// When it was started again, or went on.
+    /// When it was started again, went on, or was mended.
     pub(crate) up: Micros,
     /// When the next fault began, or everything ended.
     pub(crate) next: Micros,
@@ -78,18 +80,19 @@ impl Events {
                 self.ready = at;
                 self.clients = who.parse().ok()?;
             }
-            "kill" | "stop" | "roll" => {
+            "kill" | "stop" | "roll" | "cut" => {
                 self.close(at);
                 let how = match what {
                     "kill" => How::Kill,
                     "stop" => How::Stop,
+                    "cut" => How::Cut,
                     _ => How::Roll,
                 };
                 self.down = Some((who.to_owned(), how, at));
             }
             // The first start of each is no end of a fault.
             "start" if matches!(self.down, Some((_, How::Roll, _))) => {}
-            "start" | "cont" | "ready-again" => {
+            "start" | "cont" | "ready-again" | "mend" => {
                 if self.down.as_ref().is_some_and(|(down, ..)| down == who) {
                     let (who, how, down) = self.down.take()?;
                     self.faults.push(Fault { who, how, down, up: at, next: at });

@@ -28,6 +28,8 @@ const FLOWS_AFTER: Micros = 5 * SECOND;
 const HIT_AFTER: Micros = 10 * SECOND;
 /// A client sends a round at least this often.
 const ROUND_MAX: Micros = 3 * SECOND;
+/// All lines between gates and nodes: who is cut off from everybody is nobody's fault.
+const LINKS: &str = "links";
 /// Examples kept of what is wrong.
 const EXAMPLES_MAX: usize = 5;
 /// Memory and descriptors may be so much more at the end: a half and a tenth, and these. What keeps 2 KiB
@@ -195,7 +197,7 @@ impl Case<'_> {
         let node = kind != Kind::Free && node == Some(fault.who.as_str());
         // Without a locator nobody can be bound, for as long as it is away.
         let locator = kind == Kind::Enter && fault.who == "redis";
-        gate || node || locator
+        gate || node || locator || fault.who == LINKS
     }
 
     /// Whether a request may have failed: something was done shortly before, or while it waited.
@@ -207,7 +209,11 @@ impl Case<'_> {
             };
             let hit = self.hit(story, request.kind, fault);
             let locator = request.kind == Kind::Enter && fault.who == "redis";
-            let down = if locator { fault.up.saturating_sub(fault.down) } else { HIT_AFTER };
+            let down = if locator || fault.who == LINKS {
+                fault.up.saturating_sub(fault.down)
+            } else {
+                HIT_AFTER
+            };
             let down = if hit { down } else { FLOWS_AFTER };
             near(fault.down, down) || near(fault.up, FLOWS_AFTER)
         })
@@ -265,7 +271,10 @@ impl Case<'_> {
                     let hit = self.hit(story, kind, fault);
                     let after = if hit { HIT_AFTER } else { FLOWS_AFTER };
                     let who = &fault.who;
-                    look(fault.down.saturating_add(after), fault.up, &format!("without {who}"));
+                    // While gates and nodes do not reach each other nobody can be served.
+                    if who != LINKS {
+                        look(fault.down.saturating_add(after), fault.up, &format!("without {who}"));
+                    }
                     let back = fault.up.saturating_add(FLOWS_AFTER);
                     look(back, fault.next, &format!("after {who} was back"));
                 }
@@ -454,6 +463,7 @@ impl Case<'_> {
             How::Kill => "killed",
             How::Stop => "stopped",
             How::Roll => "replaced",
+            How::Cut => "cut off",
         };
         let [(.., down, failed), (.., up, missed)] = lasts;
         format!(

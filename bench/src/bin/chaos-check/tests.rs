@@ -395,3 +395,29 @@ fn a_peak_is_the_most_within_any_second() {
     assert_eq!(peak(&ms(&[0, 1_000, 2_000])), 1);
     assert_eq!(peak(&ms(&[0, 900, 999, 1_000, 1_500, 1_899, 3_000])), 5);
 }
+
+#[test]
+fn while_gates_and_nodes_are_cut_off_nobody_has_to_be_served_and_afterwards_everybody() {
+    let judged = |second: u64, word: [&str; 2]| {
+        let (mut clients, mut events) = right();
+        let (n, _) = at(second, "free");
+        let (push, ok) = (push_of(n, "free"), ok_of(n));
+        clients.retain(|line| *line != push);
+        for line in clients.iter_mut().filter(|line| **line == ok) {
+            let time = line.split(' ').next().unwrap();
+            *line = format!("{time} 1 told {n} unavailable NotSent cut");
+        }
+        for line in &mut events {
+            if *line == format!("{DOWN} kill node-1") {
+                *line = format!("{DOWN} {} {}", word[0], word[1]);
+            } else if *line == format!("{UP} start node-1") {
+                let back = if word[0] == "cut" { "mend" } else { "start" };
+                *line = format!("{UP} {back} {}", word[1]);
+            }
+        }
+        broken(&(clients, events))
+    };
+    assert!(judged(25, ["cut", "links"]).is_empty());
+    assert_eq!(judged(25, ["cut", "etcd"]), ["traffic flows again"]);
+    assert_eq!(judged(37, ["cut", "links"]), ["traffic flows again"]);
+}
