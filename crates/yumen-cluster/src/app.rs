@@ -403,8 +403,11 @@ impl App {
         let secures: Vec<_> = doorways.map(|doorway| doorway.secure.clone()).collect();
         #[cfg(feature = "admin")]
         let admin = Attached::start(admin, &control);
+        let members = groups.iter().flat_map(|group| &group.members);
+        let facts = members.filter_map(|(_, member)| member.link.as_ref());
+        let links: Vec<_> = facts.map(|facts| facts.links.clone()).collect();
         let mut following = JoinSet::new();
-        following.spawn(secure::follow(secures));
+        following.spawn(secure::follow(secures, links));
         if let Some(watcher) = self.watcher {
             following.spawn(live::follow(watcher, control.clone()));
         }

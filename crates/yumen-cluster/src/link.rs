@@ -12,6 +12,7 @@ pub(crate) use listen::{Door, follow, go_outside, say_farewell};
 use crate::{
     cluster::{Cluster, Terms},
     instance::{INSTANCES_MAX, instance_id},
+    secure::SecureLinks,
 };
 use listen::Listening;
 use std::{net::SocketAddr, time::Duration};
@@ -133,6 +134,9 @@ impl Plan {
             address::announced(host, local, self.advertised(index), yumen_net::local::sources);
         let mut door = self.door(id, Listening::Bound(socket, announced.endpoint));
         door.warnings.extend(announced.warning.filter(|_| index == 0));
+        if index == 0 {
+            door.warnings.extend(self.terms.links.notes.iter().cloned());
+        }
         if index == 0 && self.terms.insecure && !local.ip().is_loopback() {
             door.warnings.push(format!(
                 "yumen.cluster.insecure is true and {local} listens for other machines: whoever reaches it{} \
@@ -161,6 +165,8 @@ impl Plan {
         let kind = word(self.kind);
         let safe =
             local.ip().is_loopback() || self.terms.insecure || !self.terms.secrets.is_empty();
+        let guard = self.terms.links.guard();
+        let safe = safe || (guard.is_on() && !guard.allows_plain());
         (!safe).then(|| {
             format!(
                 "cluster.{kind}.addr {:?} listens for other machines, and there is no cluster secret: whoever \
@@ -180,7 +186,14 @@ impl Plan {
         settings.insecure = self.terms.insecure;
         settings.write_stall_max = self.write_stall_max.unwrap_or(settings.write_stall_max);
         let (allow, tuning) = (self.terms.allow.clone(), self.tuning);
-        Door { settings, allow, tuning, listening, warnings: Vec::new() }
+        Door {
+            settings,
+            allow,
+            tuning,
+            listening,
+            links: self.terms.links.clone(),
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -207,6 +220,7 @@ pub(crate) fn facts(door: Option<&Door>) -> Option<Facts> {
         endpoint: door.endpoint().map(str::to_owned),
         conns: door.tuning.conns,
         warnings: door.warnings.clone(),
+        links: door.links.clone(),
     })
 }
 
@@ -219,6 +233,8 @@ pub(crate) struct Facts {
     pub(crate) conns: usize,
     /// What is to be said at the start.
     pub(crate) warnings: Vec<String>,
+    /// Files that are to be followed.
+    pub(crate) links: SecureLinks,
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use yumen_mesh::LinkGuard;
 use yumen_net::socket::Socket;
 #[cfg(feature = "tls")]
 use yumen_net::{
     env::Clock,
-    tls::{File, Listening, PairFiles, Refreshed},
+    tls::{File, Listening, Mutual, PairFiles, Refreshed},
 };
+use yumen_settings::keys::yumen::YumenClusterSettings;
 
 /// How often files are looked at. What has changed is used at the second look.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -127,28 +129,109 @@ impl Secure {
     }
 }
 
+/// What links to other processes have of TLS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SecureLinks {
+    #[cfg(feature = "tls")]
+    mutual: Option<Arc<Mutual>>,
+    /// To be said at the start.
+    pub(crate) notes: Vec<String>,
+}
+
+impl SecureLinks {
+    /// Reads the files; none is no TLS. What is wrong is added to `problems`.
+    pub(crate) fn load(settings: &YumenClusterSettings, problems: &mut Vec<String>) -> Self {
+        let named = |key: &str, path: &str| PemFile::new(format!("yumen.cluster.{key}"), path);
+        let (cert, key) =
+            (named("certFile", &settings.cert_file), named("keyFile", &settings.key_file));
+        let ca = named("caFile", &settings.ca_file);
+        let Some(pair) = Pair::of(cert, key, problems) else {
+            if !ca.path.is_empty() {
+                problems.push(
+                    "yumen.cluster.caFile is set and yumen.cluster.certFile is not: links show \
+                     certificates on both sides"
+                        .to_owned(),
+                );
+            }
+            return Self::default();
+        };
+        if ca.path.is_empty() {
+            problems.push(
+                "yumen.cluster.certFile is set and yumen.cluster.caFile is not: it says who may issue \
+                 the certificates of the others"
+                    .to_owned(),
+            );
+            return Self::default();
+        }
+        if !cfg!(feature = "tls") {
+            problems.push(not_built(&pair.cert.key));
+        }
+        let links = Self::default();
+        #[cfg(feature = "tls")]
+        let links = links.with((pair, ca), settings, problems);
+        links
+    }
+
+    #[cfg(feature = "tls")]
+    fn with(
+        self,
+        (pair, ca): (Pair, PemFile),
+        settings: &YumenClusterSettings,
+        problems: &mut Vec<String>,
+    ) -> Self {
+        let files = (PairFiles::from(pair), File::from(ca));
+        match Mutual::load(files, &settings.peer_names, settings.allow_plain, unix()) {
+            Ok((mutual, notes)) => Self { mutual: Some(Arc::new(mutual)), notes },
+            Err(more) => {
+                problems.extend(more);
+                self
+            }
+        }
+    }
+
+    /// Whether links are under TLS.
+    pub(crate) fn is_on(&self) -> bool {
+        self.guard().is_on()
+    }
+
+    /// What the links are to use.
+    pub(crate) fn guard(&self) -> LinkGuard {
+        let guard = LinkGuard::default();
+        #[cfg(feature = "tls")]
+        let guard = self.mutual.clone().map_or(guard, LinkGuard::mutual);
+        guard
+    }
+}
+
 #[cfg(feature = "tls")]
 fn unix() -> Duration {
     Duration::from_nanos(u64::try_from(Clock::real().now().unix_ns).unwrap_or(0))
 }
 
 /// Looks at the files of all of these, for ever.
-pub(crate) async fn follow(listeners: Vec<Secure>) {
-    let watched: Vec<_> = listeners.into_iter().filter(Secure::is_on).collect();
-    if watched.is_empty() {
+pub(crate) async fn follow(listeners: Vec<Secure>, links: Vec<SecureLinks>) {
+    if !listeners.iter().any(Secure::is_on) && !links.iter().any(SecureLinks::is_on) {
         return;
     }
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         #[cfg(feature = "tls")]
-        for secure in &watched {
-            let Some(listening) = secure.listening.clone() else { continue };
-            let first = listening.first().map(|pair| pair.cert.path.clone()).unwrap_or_default();
-            let look = tokio::task::spawn_blocking(move || listening.refresh(unix()));
-            if let Ok(refreshed) = look.await {
-                tell(&refreshed, &first.display().to_string());
-            }
+        for listening in listeners.iter().filter_map(|secure| secure.listening.clone()) {
+            look(move || (listening.refresh(unix()), listening.first().cloned())).await;
         }
+        #[cfg(feature = "tls")]
+        for mutual in links.iter().filter_map(|secure| secure.mutual.clone()) {
+            look(move || (mutual.refresh(unix()), Some(mutual.pair().clone()))).await;
+        }
+    }
+}
+
+/// Reads files on a thread for that, and tells what came of it.
+#[cfg(feature = "tls")]
+async fn look(read: impl FnOnce() -> (Refreshed, Option<PairFiles>) + Send + 'static) {
+    if let Ok((refreshed, pair)) = tokio::task::spawn_blocking(read).await {
+        let certificate = pair.map(|pair| pair.cert.path.display().to_string());
+        tell(&refreshed, &certificate.unwrap_or_default());
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod stats;
 mod told;
 
 use crate::{
+    guard::LinkGuard,
     links::{LinkId, Links, Unsent},
     outside::{AllowList, Outside, Tuning},
 };
@@ -85,6 +86,7 @@ pub(crate) struct Far {
     settings: Arc<LinkSettings>,
     allow: AllowList,
     tuning: Tuning,
+    guard: LinkGuard,
     life: Cell<u64>,
     /// Tells this process from an earlier one under the same id.
     run: u64,
@@ -102,7 +104,7 @@ pub(crate) struct Far {
 
 impl Far {
     pub(crate) fn open(links: &Rc<Links>, env: &Env, outside: Outside) -> Rc<Self> {
-        let Outside { mut settings, mut life, listener, allow, tuning } = outside;
+        let Outside { mut settings, mut life, listener, allow, tuning, guard } = outside;
         (settings.id, settings.kind) = (links.me().as_str().into(), links.kind());
         let driver = Driver::new(env);
         let far = Rc::new(Self {
@@ -111,6 +113,7 @@ impl Far {
             settings: Arc::new(settings),
             allow,
             tuning,
+            guard,
             life: Cell::new(life.current().0),
             run: env.dice.secret().max(1),
             driver,

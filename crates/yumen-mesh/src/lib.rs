@@ -22,6 +22,7 @@
 
 mod board;
 mod far;
+mod guard;
 mod here;
 mod links;
 mod near;
@@ -31,5 +32,6 @@ mod outside;
 pub use board::Flaw;
 pub use board::{Neighbours, Switchboard};
 pub use far::stats::{FarCounts, Reasons};
+pub use guard::LinkGuard;
 pub use links::{CallError, LANE_MAX, LinkId, Links, Load, Receive, Unsent};
 pub use outside::{AllowList, NetBlock, NotAnAddress, Outside, Peer, Tuning};

@@ -2,6 +2,7 @@
 //!
 //! Plain values: nothing here opens a socket or looks up a name.
 
+use crate::guard::LinkGuard;
 use std::{fmt, net::IpAddr, time::Duration};
 use yumen_core::{locator::Incarnation, watch::Watch};
 pub use yumen_net::block::{NetBlock, NotAnAddress};
@@ -34,6 +35,8 @@ pub struct Outside {
     pub allow: AllowList,
     /// Bounds and times.
     pub tuning: Tuning,
+    /// TLS, or none.
+    pub guard: LinkGuard,
 }
 
 impl fmt::Debug for Outside {

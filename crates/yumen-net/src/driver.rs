@@ -288,6 +288,12 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
         self.session(slot, id, |s| s.transport.take_client()).flatten()
     }
 
+    /// Shows the socket of one connection to `look`. `None` if the connection is gone.
+    pub fn socket<T>(&self, id: ConnId, look: impl FnOnce(&Socket) -> T) -> Option<T> {
+        let slot = self.slot(id)?;
+        self.session(slot, id, |s| look(&s.socket))
+    }
+
     /// Reads from a held connection again, beginning with what was kept.
     pub fn resume(&self, id: ConnId) {
         let Some(slot) = self.slot(id) else { return };

@@ -3,6 +3,7 @@
 //!
 //! It opens nothing and never shows a secret.
 
+use crate::secure::SecureLinks;
 use std::fmt;
 use yumen_mesh::{AllowList, NetBlock};
 use yumen_proto::link::{NAME_MAX, SECRET_MIN, Secret};
@@ -36,6 +37,8 @@ pub(crate) struct Terms {
     pub(crate) insecure: bool,
     /// Who may connect without a proof.
     pub(crate) allow: AllowList,
+    /// TLS of links.
+    pub(crate) links: SecureLinks,
 }
 
 impl Code {
@@ -85,7 +88,9 @@ impl Code {
             known
         });
         let insecure = self.insecure.or_else(|| Some(written?.insecure)).unwrap_or(false);
-        Terms { name, secrets: secrets.collect(), insecure, allow }
+        let secrets = secrets.collect();
+        let links = written.map(|written| SecureLinks::load(written, problems));
+        Terms { name, secrets, insecure, allow, links: links.unwrap_or_default() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The listener of one instance on its way to the instance's thread.
 
-use crate::instance::InstanceError;
+use crate::{instance::InstanceError, secure::SecureLinks};
 use std::{fmt, rc::Rc, time::Duration};
 use yumen_core::{
     cluster::{Instance, Snapshot},
@@ -16,6 +16,8 @@ use yumen_proto::link::{Kind, LinkSettings};
 
 /// The name under which a record says that its instance is one of ours.
 const OURS: &str = "yumen";
+/// The name under which a record says that its instance is linked by TLS.
+const TLS: &str = "yumenTls";
 /// Longest wait at the end for the last bytes to other processes.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
@@ -38,6 +40,7 @@ pub(crate) struct Door {
     pub(crate) allow: AllowList,
     pub(crate) tuning: Tuning,
     pub(crate) listening: Listening,
+    pub(crate) links: SecureLinks,
     /// To be said at the start.
     pub(crate) warnings: Vec<String>,
 }
@@ -63,7 +66,7 @@ impl Door {
         env: &Env,
         life: Watch<Incarnation>,
     ) -> Result<(Outside, String), InstanceError> {
-        let Self { settings, allow, tuning, listening, .. } = self;
+        let Self { settings, allow, tuning, listening, links, .. } = self;
         let failed =
             |address: &str, source| InstanceError::Listen { address: address.to_owned(), source };
         let (listener, endpoint): (Box<dyn Listener>, String) = match listening {
@@ -81,7 +84,8 @@ impl Door {
                 (listener, announced.endpoint)
             }
         };
-        Ok((Outside { settings, life, listener: Some(listener), allow, tuning }, endpoint))
+        let (listener, guard) = (Some(listener), links.guard());
+        Ok((Outside { settings, life, listener, allow, tuning, guard }, endpoint))
     }
 }
 
@@ -94,6 +98,9 @@ pub(crate) async fn go_outside(
 ) -> Result<(), InstanceError> {
     let Some(door) = door else { return Ok(()) };
     let (outside, endpoint) = door.open(env, life).await?;
+    if outside.guard.is_on() {
+        record.metadata.insert(TLS.to_owned(), "1".to_owned());
+    }
     links.go_outside(outside);
     record.endpoint = endpoint;
     record.metadata.insert(OURS.to_owned(), "1".to_owned());

@@ -1,8 +1,9 @@
 //! TLS from a client to a running gate: our own clients, and OpenSSL's.
 
 use crate::{
+    apart::Stores,
     game::{self, ECHO, World},
-    rig::{Got, Peer, Rig, until_stats},
+    rig::{self, Got, Peer, Rig, Server, until_nodes, until_stats},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::{
@@ -18,6 +19,7 @@ use yumen_cluster::{
     gate::{Gate, GateHandle, Tcp, Ws},
     node::Node,
 };
+use yumen_core::status::Code;
 use yumen_settings::Settings;
 
 /// A gate that speaks TLS over tcp and ws, as its settings say.
@@ -29,16 +31,23 @@ struct Secured {
 
 /// Writes an authority and a certificate for `localhost` by it.
 fn certify(dir: &Path) {
+    certify_as(dir, &[("gate", "localhost")]);
+}
+
+/// Writes an authority and certificates by it: files of a name, for a name.
+fn certify_as(dir: &Path, certificates: &[(&str, &str)]) {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "the authority of this test");
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let cert = params.signed_by(&key, &issuer).unwrap();
     fs::write(dir.join("ca.pem"), issuer.pem()).unwrap();
-    fs::write(dir.join("gate.pem"), cert.pem()).unwrap();
-    fs::write(dir.join("gate.key"), key.serialize_pem()).unwrap();
+    for (file, name) in certificates {
+        let params = CertificateParams::new(vec![(*name).to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &issuer).unwrap();
+        fs::write(dir.join(file).with_extension("pem"), cert.pem()).unwrap();
+        fs::write(dir.join(file).with_extension("key"), key.serialize_pem()).unwrap();
+    }
 }
 
 fn settings(dir: &Path) -> Settings {
@@ -165,4 +174,81 @@ fn a_gate_with_bad_certificates_is_not_built_and_names_setting_and_file() {
     let gate = Gate::builder(&Cluster::in_process()).settings(&half).build();
     let why = gate.map(drop).unwrap_err().to_string();
     assert!(why.contains("certFile is set and network.tcp.server.keyFile is not"), "{why}");
+}
+
+/// A process whose links show that certificate, and trust the authority beside it.
+fn process(stores: &Stores, dir: &Path, file: &str, more: &str) -> Cluster {
+    let path = |name: &str| dir.join(name);
+    let (cert, key, ca) =
+        (path(&format!("{file}.pem")), path(&format!("{file}.key")), path("ca.pem"));
+    let text =
+        format!("[yumen.cluster]\ncertFile = {cert:?}\nkeyFile = {key:?}\ncaFile = {ca:?}\n{more}");
+    stores.process().settings(&Settings::parse(&text, Path::new("etc.toml")).unwrap())
+}
+
+fn start_node(cluster: &Cluster) -> Rig {
+    let node = rig::node(cluster, "room", game::routes(), World::default).id("room-1");
+    let rig = Rig::serving(App::default().with(node.build().unwrap()));
+    until_nodes(cluster, 1);
+    rig
+}
+
+fn start_gate(cluster: &Cluster, id: &str) -> Server {
+    let gate = rig::gate(cluster).id(id).build().unwrap();
+    let (addr, handle) = (gate.addresses()[0], gate.handle());
+    Server { addr, gate: handle, rig: Rig::serving(App::default().with(gate)) }
+}
+
+#[test]
+fn processes_meet_under_tls_and_who_has_another_certificate_or_none_is_refused() {
+    let (ours, foreign) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    certify_as(ours.path(), &[("gate", "gate-1"), ("room", "room-1")]);
+    certify_as(foreign.path(), &[("gate", "gate-3")]);
+    let stores = Stores::default();
+    let _node = start_node(&process(&stores, ours.path(), "room", ""));
+    let good = start_gate(&process(&stores, ours.path(), "gate", ""), "gate-1");
+    assert_eq!(good.client().call(ECHO, "hello").text(), "hello");
+    for (what, cluster, id) in [
+        ("the certificate of another", process(&stores, ours.path(), "gate", ""), "gate-2"),
+        ("another authority", process(&stores, foreign.path(), "gate", ""), "gate-3"),
+        ("no certificate", stores.process(), "gate-4"),
+    ] {
+        let bad = start_gate(&cluster, id);
+        assert_eq!(bad.client().call(ECHO, "hello").code(), Code::UNAVAILABLE, "{what}");
+    }
+    assert_eq!(good.client().call(ECHO, "still").text(), "still");
+}
+
+#[test]
+fn while_tls_is_introduced_both_kinds_of_processes_are_linked() {
+    let dir = TempDir::new().unwrap();
+    certify_as(dir.path(), &[("gate", "gates.test"), ("room", "rooms.test")]);
+    let stores = Stores::default();
+    let more = "allowPlain = true\npeerNames = ['gates.test', 'rooms.test']";
+    let _node = start_node(&process(&stores, dir.path(), "room", more));
+    let new = start_gate(&process(&stores, dir.path(), "gate", more), "gate-new");
+    assert_eq!(new.client().call(ECHO, "new").text(), "new");
+    let old = start_gate(&stores.process(), "gate-old");
+    assert_eq!(old.client().call(ECHO, "old").text(), "old");
+}
+
+#[test]
+fn links_without_an_authority_or_with_one_alone_are_not_built() {
+    let dir = TempDir::new().unwrap();
+    certify_as(dir.path(), &[("room", "room-1")]);
+    for (line, part) in [
+        ("caFile = 'ca.pem'", "certFile is not"),
+        ("certFile = 'a'\nkeyFile = 'b'", "caFile is not"),
+        ("keyFile = 'b'", "yumen.cluster.keyFile is set"),
+        (
+            "certFile = 'a'\nkeyFile = 'b'\ncaFile = 'c'",
+            "yumen.cluster.caFile \"c\" cannot be read",
+        ),
+    ] {
+        let text = format!("[yumen.cluster]\n{line}");
+        let settings = Settings::parse(&text, Path::new("etc.toml")).unwrap();
+        let cluster = Stores::default().process().settings(&settings);
+        let why = rig::gate(&cluster).build().map(drop).unwrap_err().to_string();
+        assert!(why.contains(part), "{part}: {why}");
+    }
 }

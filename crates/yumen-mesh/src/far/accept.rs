@@ -69,6 +69,7 @@ impl Far {
         if !provable && !self.allow.admits(from.ip()) {
             return self.refused(Reason::NotAllowed, &from);
         }
+        let socket = self.guard.accept(socket, self.now().mono);
         let mark = self.mark(0, 0);
         let machine = LinkConn::accept(self.settings.clone(), self.now(), mark, self.nonce());
         let conn = Conn { from: Some(from.ip()), told: mark.life, whose: Whose::Nobody };
@@ -96,8 +97,8 @@ impl Far {
         self.accepted.set(self.accepted.get().saturating_sub(1));
         self.half_open.borrow_mut().remove(&conn);
         let known = !matches!(data.whose, Whose::Nobody);
-        if let (CloseReason::Link(_), _) | (CloseReason::Idle | CloseReason::Stalled, false) =
-            (reason, known)
+        if let (CloseReason::Link(_) | CloseReason::Handshake(_), _)
+        | (CloseReason::Idle | CloseReason::Stalled, false) = (reason, known)
         {
             match data.from {
                 Some(from) => self.refused(Reason::of(reason), &from),
@@ -114,7 +115,7 @@ impl Far {
         let Some((peer, lane, from)) = known else { return };
         self.half_open.borrow_mut().remove(&conn);
         let id = InstanceId::from(&*peer.id);
-        if let Err((reason, farewell)) = self.admits(links, &id, &peer, from) {
+        if let Err((reason, farewell)) = self.admits(links, (conn, &id), &peer, from) {
             return self.refuse((conn, &id), reason, farewell);
         }
         if !peer.ours {
@@ -138,13 +139,17 @@ impl Far {
     fn admits(
         &self,
         links: &Links,
-        id: &InstanceId,
+        (conn, id): (ConnId, &InstanceId),
         peer: &LinkPeer,
         from: Option<IpAddr>,
     ) -> Result<(), (Reason, Farewell)> {
         let proved = peer.features.has(LinkFeatures::AUTHENTICATION);
         if !proved && from.is_some_and(|from| !self.allow.admits(from)) {
             return Err((Reason::NotAllowed, Farewell::Leaving));
+        }
+        let vouches = |socket: &Socket| self.guard.vouches(socket, id.as_str());
+        if self.driver.socket(conn, vouches) != Some(true) {
+            return Err((Reason::WrongCertificate, Farewell::Leaving));
         }
         if links.is_closed() {
             return Err((Reason::Leaving, Farewell::Leaving));

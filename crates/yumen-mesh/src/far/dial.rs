@@ -153,6 +153,8 @@ impl Far {
         let last = self.memories.borrow().get(&pair.peer).map_or(0, |memory| memory.last);
         let links = self.links.upgrade().ok_or(Reason::Leaving)?;
         let (kind, _) = links.directory().find(&pair.peer).ok_or(Reason::Unreachable)?;
+        let whom = (pair.peer.as_str(), links.directory().has_tls(&pair.peer));
+        let socket = self.guard.dial(socket, whom, self.now().mono).map_err(|_| Reason::Tls)?;
         let mark = self.mark(dial, last);
         let target = LinkTarget { id: pair.peer.as_str().into(), kind, ours: true, lane, mark };
         let (settings, mut words) = (self.settings.clone(), Out::default());

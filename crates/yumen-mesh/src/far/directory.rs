@@ -7,9 +7,13 @@ use yumen_proto::{id::InstanceId, link::Kind};
 /// The entry of a record's metadata that tells our instances from due's.
 const OURS: (&str, &str) = ("yumen", "1");
 
+/// The entry of those that are linked by TLS.
+const TLS: (&str, &str) = ("yumenTls", "1");
+
 #[derive(Debug)]
 struct Record {
     ours: bool,
+    tls: bool,
     /// `host:port`; `None` if it cannot be dialled.
     addr: Option<Box<str>>,
 }
@@ -22,8 +26,9 @@ impl Directory {
     /// Takes over a whole set.
     pub(crate) fn set(&mut self, kind: Kind, peers: &Snapshot) {
         let record = |peer: &Instance| {
-            let ours = peer.metadata.get(OURS.0).is_some_and(|value| value == OURS.1);
-            (peer.id.clone(), Record { ours, addr: address(&peer.endpoint).map(Into::into) })
+            let says = |(key, yes)| peer.metadata.get(key).is_some_and(|value| value == yes);
+            let (ours, tls) = (says(OURS), says(TLS));
+            (peer.id.clone(), Record { ours, tls, addr: address(&peer.endpoint).map(Into::into) })
         };
         self.0.insert(kind, peers.iter().map(record).collect());
     }
@@ -38,6 +43,11 @@ impl Directory {
     /// What an instance is, and whether it is one of ours, if it can be dialled.
     pub(crate) fn find(&self, peer: &InstanceId) -> Option<(Kind, bool)> {
         self.record(peer).map(|(kind, record)| (kind, record.ours))
+    }
+
+    /// Whether it is linked by TLS, as it says.
+    pub(crate) fn has_tls(&self, peer: &InstanceId) -> bool {
+        self.record(peer).is_some_and(|(_, record)| record.tls)
     }
 
     /// Where it listens.

@@ -61,6 +61,10 @@ reasons! {
     LifeOver = "life_over",
     /// Its address is not on the list of those that may connect without proof.
     NotAllowed = "not_allowed",
+    /// TLS was not agreed upon, or the peer cannot have it.
+    Tls = "tls",
+    /// Its certificate is for another instance.
+    WrongCertificate = "wrong_certificate",
     /// As many connections as there may be.
     TooMany = "too_many",
     /// As many connections as may be without an introduction.
@@ -72,6 +76,7 @@ impl Reason {
     pub(crate) fn of(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Link(fault) => Self::of_fault(fault),
+            CloseReason::Handshake(_) => Self::Tls,
             CloseReason::Gone | CloseReason::Reset | CloseReason::Done => Self::Broken,
             CloseReason::Idle | CloseReason::Stalled | CloseReason::Backlog => Self::Stalled,
             CloseReason::Shutdown => Self::Leaving,

@@ -62,6 +62,14 @@ impl Reason {
             Self::NotAllowed => {
                 "its address may not connect without a proof; see yumen.cluster.allow"
             }
+            Self::Tls => {
+                "TLS was not agreed upon: compare yumen.cluster.caFile, certFile and peerNames of both; one \
+                 of due's needs yumen.cluster.allowPlain"
+            }
+            Self::WrongCertificate => {
+                "its certificate is for another instance: it needs the instance's id, or one of \
+                 yumen.cluster.peerNames, as a DNS name"
+            }
             Self::TooMany => "there are as many connections as there may be",
             Self::HalfOpen => "too many connections have not introduced themselves",
             Self::Stranger

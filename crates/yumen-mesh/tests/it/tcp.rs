@@ -15,7 +15,7 @@ use tokio::{
 };
 use yumen_core::{cluster::Instance, locator::Incarnation, watch::Watch};
 use yumen_mesh::{
-    AllowList, LinkId, Links, Neighbours, Outside, Receive, Switchboard, Tuning, Unsent,
+    AllowList, LinkGuard, LinkId, Links, Neighbours, Outside, Receive, Switchboard, Tuning, Unsent,
 };
 use yumen_net::env::Env;
 use yumen_proto::{
@@ -75,6 +75,7 @@ impl End {
             listener: Some(listener),
             allow: AllowList::default(),
             tuning: Tuning::default(),
+            guard: LinkGuard::default(),
         });
         let end = Rc::new(Self {
             links,

@@ -72,6 +72,11 @@ impl Mutual {
         self.made.refresh(|contents| make(files, &self.names, contents, now))
     }
 
+    /// The files of this process's certificate.
+    pub fn pair(&self) -> &PairFiles {
+        &self.pair
+    }
+
     /// Whether those without TLS are let in and dialled as well.
     pub fn or_plain(&self) -> bool {
         self.or_plain

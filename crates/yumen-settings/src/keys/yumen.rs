@@ -82,6 +82,19 @@ section! {
         /// Whether peers are served that prove nothing: due's, which cannot. Listening for other machines
         /// without a secret needs it too.
         insecure "insecure": bool = false, Start;
+        /// File with this process's certificate for links to other processes, in PEM. With it links are
+        /// under TLS, and each side checks the other's certificate. The files are looked at every 5 s.
+        cert_file "certFile": String = "", Start;
+        /// File with the private key of the certificate.
+        key_file "keyFile": String = "", Start;
+        /// File with the certificates of those who may issue the certificates of this cluster.
+        ca_file "caFile": String = "", Start;
+        /// DNS names of which a peer's certificate must have one. Empty: it must have the peer's id, without
+        /// the number of an instance behind the last dot.
+        peer_names "peerNames": Vec<String> = [], Start;
+        /// Whether peers without TLS are linked as well: due's, which cannot, and one's own while TLS is
+        /// being introduced. They prove what they prove without it.
+        allow_plain "allowPlain": bool = false, Start;
         /// Addresses that may connect without a proof, as `10.0.0.7` or `10.0.0.0/8`. Empty: all.
         allow "allow": Vec<String> = [], Start;
     }

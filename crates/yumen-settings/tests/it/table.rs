@@ -172,7 +172,7 @@ fn the_keys_that_are_live_are_these() {
 
 #[test]
 fn every_file_for_tls_is_used_or_refused_and_every_secret_is_one() {
-    let used = ["network.", "locate.redis.", "registry.consul."];
+    let used = ["network.", "locate.redis.", "registry.consul.", "yumen.cluster."];
     for key in all_keys() {
         let last = key.name.rsplit('.').next().unwrap_or_default();
         let file = ["certFile", "keyFile", "caFile"].contains(&last);

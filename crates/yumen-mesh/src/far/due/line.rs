@@ -194,6 +194,9 @@ impl Far {
         let address = links.directory().address(&due.peer).map(str::to_owned);
         drop(links);
         let address = address.ok_or(Reason::Unreachable)?;
+        if !self.guard.allows_plain() {
+            return Err(Reason::Tls);
+        }
         tokio::select! {
             biased;
             socket = self.env.net.dial(&address) => socket.map_err(|_| Reason::Unreachable),

@@ -12,7 +12,7 @@ mod dues;
 mod lines;
 
 use super::*;
-use crate::{AllowList, Outside, Tuning};
+use crate::{AllowList, LinkGuard, Outside, Tuning};
 use std::collections::BTreeMap;
 use yumen_core::{
     cluster::Instance,
@@ -83,7 +83,8 @@ impl World {
         let id = settings.id.to_string();
         let listener = env.net.listen(address).await.unwrap();
         let end = End::of_kind(env, (settings.kind, &id), &Switchboard::default(), &Rc::default());
-        end.links.go_outside(Outside { settings, life, listener: Some(listener), allow, tuning });
+        let (listener, guard) = (Some(listener), LinkGuard::default());
+        end.links.go_outside(Outside { settings, life, listener, allow, tuning, guard });
         end.links.start(Rc::clone(&end) as Rc<dyn Receive>);
         self.records.borrow_mut().insert(id.as_str().into(), record(&id, address));
         self.ends.borrow_mut().push(Rc::clone(&end));
