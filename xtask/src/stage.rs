@@ -83,6 +83,8 @@ impl Stage {
                 Tool::Consul,
                 Tool::Redis,
                 Tool::Valkey,
+                Tool::Maven,
+                Tool::Nacos,
                 Tool::Toxiproxy,
                 Tool::Haproxy,
                 Tool::Iproute,
@@ -235,6 +237,7 @@ fn servers(workspace: &Workspace) -> Result<(), Error> {
     }
     Line::new(&workspace.root, words)
         .env("YUMEN_ETCD36", &tool::etcd36(&workspace.root).to_string_lossy())
+        .env("YUMEN_NACOS", &tool::nacos(&workspace.root).to_string_lossy())
         .env("YUMEN_VALKEY", &tool::valkey(&workspace.root).to_string_lossy())
         .env("YUMEN_CONSUL", &tool::consul(&workspace.root).to_string_lossy())
         .env("YUMEN_TOXIPROXY", &tool::toxiproxy(&workspace.root).to_string_lossy())

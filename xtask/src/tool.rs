@@ -28,6 +28,10 @@ pub(crate) enum Tool {
     Redis,
     /// Valkey 8, unpacked from Debian's backports.
     Valkey,
+    /// Brings Nacos, and the compiler for the class that starts it.
+    Maven,
+    /// Nacos 2.3, from its published libraries.
+    Nacos,
     /// A proxy that slows and cuts connections, built from its published module.
     Toxiproxy,
     /// A load balancer that speaks the PROXY protocol.
@@ -71,6 +75,8 @@ impl Tool {
             Self::Consul => "target/servers/consul --version",
             Self::Redis => "redis-server --version",
             Self::Valkey => "target/servers/valkey/usr/bin/valkey-server --version",
+            Self::Maven => "mvn --version",
+            Self::Nacos => "test -e target/servers/nacos/.complete",
             Self::Toxiproxy => "target/servers/toxiproxy -version",
             Self::Haproxy => "haproxy -v",
             Self::Iproute => "ip -V",
@@ -95,6 +101,8 @@ impl Tool {
             }
             Self::Redis => "apt-get install -y redis-server",
             Self::Valkey => "sh tools/servers/valkey/fetch target/servers/valkey",
+            Self::Maven => "apt-get install -y maven default-jdk-headless gcc libc6-dev",
+            Self::Nacos => "bash tools/servers/nacos/start --fetch",
             Self::Toxiproxy => {
                 "go -C tools/servers/toxiproxy build -trimpath -o ../../../target/servers/toxiproxy \
                  github.com/Shopify/toxiproxy/v2/cmd/server"
@@ -118,6 +126,8 @@ impl Tool {
             | Self::Valgrind
             | Self::Etcd36
             | Self::Valkey
+            | Self::Maven
+            | Self::Nacos
             | Self::Consul
             | Self::Iproute
             | Self::Toxiproxy => None,
@@ -182,6 +192,11 @@ pub(crate) fn consul(root: &Path) -> PathBuf {
 /// The path of Toxiproxy, for tests that are told of it by `YUMEN_TOXIPROXY`.
 pub(crate) fn toxiproxy(root: &Path) -> PathBuf {
     root.join(TOXIPROXY)
+}
+
+/// Where the libraries of Nacos are, for tests that are told of it by `YUMEN_NACOS`.
+pub(crate) fn nacos(root: &Path) -> PathBuf {
+    root.join("target/servers/nacos")
 }
 
 /// Where Valkey is unpacked, for tests that are told of it by `YUMEN_VALKEY`.

@@ -96,7 +96,7 @@ impl Keeper {
     }
 
     /// Withdraws the record, and stays ready for the next one. The future ends with the first try.
-    #[cfg(feature = "consul")]
+    #[cfg(any(feature = "consul", feature = "nacos"))]
     pub(crate) fn clear(&mut self) -> impl Future<Output = Result<(), SharedError>> + use<> {
         if self.latest.record.is_some() {
             self.order(None);

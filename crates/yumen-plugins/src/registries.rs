@@ -77,12 +77,16 @@ fn backend(name: &str, settings: &Settings) -> Result<Arc<dyn Registry>, Vec<Str
         "consul" => Ok(Arc::new(crate::consul::ConsulRegistry::from_settings(settings)?)),
         #[cfg(feature = "etcd")]
         "etcd" => Ok(Arc::new(crate::etcd::EtcdRegistry::from_settings(settings)?)),
+        #[cfg(feature = "nacos")]
+        "nacos" => Ok(Arc::new(crate::nacos::NacosRegistry::from_settings(settings)?)),
         _ => {
             let known: &[&str] = &[
                 #[cfg(feature = "consul")]
                 "consul",
                 #[cfg(feature = "etcd")]
                 "etcd",
+                #[cfg(feature = "nacos")]
+                "nacos",
             ];
             let known = known.join(", ");
             Err(vec![format!(

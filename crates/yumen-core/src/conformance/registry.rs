@@ -39,7 +39,10 @@ async fn until(watch: &mut Watch<Snapshot>, promise: &str, wanted: &[Instance]) 
 
 /// A record that uses every field.
 fn full(id: &str) -> Instance {
-    let mut node = Instance::new(id.into(), Kind::Node, "drpc://10.0.0.1:4000?is_secure=false");
+    // No two instances listen at one address, and some registries know an instance by it.
+    let port = id.bytes().fold(4_000_u16, |port, byte| port.saturating_add(byte.into()));
+    let endpoint = format!("drpc://10.0.0.1:{port}?is_secure=false");
+    let mut node = Instance::new(id.into(), Kind::Node, endpoint);
     node.alias = "room".to_owned();
     node.events = vec![Event::Connect, Event::Disconnect];
     let open = RouteInfo::new((-1).into());

@@ -2,11 +2,8 @@
 //!
 //! Checks everything and dials nobody.
 
-use super::{
-    ConsulRegistry, Work,
-    client::{trust, url},
-    record::Checks,
-};
+use super::{ConsulRegistry, Work, client::url, record::Checks};
+use crate::http::trust;
 use hyper::header::HeaderValue;
 use rustls::ClientConfig;
 use std::{

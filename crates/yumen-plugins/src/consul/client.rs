@@ -1,33 +1,21 @@
 //! Calls to Consul's HTTP API: to one agent, with a deadline each.
 //!
-//! Never retries. The one thing to know: a call that was not answered in time closes its connection, so that
-//! a connection that is dead without saying so costs one deadline, not one for each call.
+//! Never retries. The one thing to know: the state that an answer shows has an index, by which the next
+//! question asks for what is newer.
 
-use http_body_util::{BodyExt, Full, Limited};
+use crate::http::Http;
+use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    Method, Request, StatusCode,
+    body::Bytes,
     header::{HeaderName, HeaderValue},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client as Http, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
-use std::{error::Error, fmt, path::Path, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::{fmt, sync::Arc, time::Duration};
 
-/// Most bytes of an answer.
-const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// Most bytes of a refusal that are told.
 const REFUSAL_MAX: usize = 300;
-/// A connection that was not used for so long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(30);
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 const INDEX: &str = "x-consul-index";
 const FILTERED: &str = "x-consul-results-filtered-by-acls";
@@ -69,41 +57,6 @@ pub(super) fn url(addr: &str) -> Result<String, String> {
     Ok(url)
 }
 
-/// Trusts the certificates of a file; the system's, if none is named.
-///
-/// # Errors
-/// What is wrong with the file, or that the system has none.
-pub(super) fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(file) = ca_file {
-        let shown = file.display();
-        let read = CertificateDer::pem_file_iter(file)
-            .map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        for certificate in read {
-            let certificate = certificate.map_err(|error| format!("{shown}: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("{shown}: {error}"))?;
-        }
-        if roots.is_empty() {
-            return Err(format!("{shown} holds no certificate"));
-        }
-    } else {
-        let (found, _) =
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if found == 0 {
-            return Err(
-                "this system has no certificates to trust, so a file has to be named".to_owned()
-            );
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
@@ -129,7 +82,7 @@ pub(super) struct Answer<T> {
 }
 
 pub(super) struct Client {
-    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Http,
     access: Access,
 }
 
@@ -143,26 +96,9 @@ impl Client {
     /// Dials nobody yet. Its connections run on the runtime of the calls.
     ///
     /// # Errors
-    /// As [`trust`], where no encryption is asked for and none can be made.
+    /// As [`Http::new`].
     pub(super) fn new(access: Access) -> Result<Self, String> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(access.timeout));
-        let tls = match &access.tls {
-            Some(tls) => ClientConfig::clone(tls),
-            // The connector wants one, also where it is not used.
-            None => unused()?,
-        };
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let http = Http::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .build(connector);
+        let http = Http::new(access.timeout, access.tls.clone())?;
         Ok(Self { http, access })
     }
 
@@ -235,49 +171,6 @@ impl Client {
         if let Some(token) = &self.access.token {
             request.headers_mut().insert(TOKEN, token.clone());
         }
-        let answer = async {
-            let answer: Response<Incoming> =
-                self.http.request(request).await.map_err(|error| whole(&error))?;
-            let (parts, body) = answer.into_parts();
-            let body =
-                Limited::new(body, ANSWER_MAX).collect().await.map_err(|error| whole(&*error))?;
-            Ok((parts, body.to_bytes()))
-        };
-        match timeout(limit, answer).await {
-            Ok(answer) => answer.map_err(away),
-            Err(_) => Err(away(format!("no answer within {limit:?}"))),
-        }
+        self.http.ask(request, limit).await.map_err(away)
     }
-}
-
-/// A configuration that trusts nobody.
-fn unused() -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
-/// An error with its causes: the outermost says little.
-fn whole(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
-
-/// A part of a path, with everything written as `%XX` that has a meaning there.
-pub(super) fn escaped(part: &str) -> String {
-    part.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

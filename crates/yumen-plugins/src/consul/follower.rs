@@ -6,9 +6,10 @@
 //! tells that before the empty set can arrive, and then whoever is missing stays until it had time to come back.
 
 use super::{
-    client::{Answer, CallError, Client, escaped},
+    client::{Answer, CallError, Client},
     record::{Service, read, word},
 };
+use crate::http::escaped;
 use crate::{
     followed::{Followed, Follower},
     kept::Kept,

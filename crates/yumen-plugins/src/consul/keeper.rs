@@ -5,9 +5,10 @@
 //! check that is gone heal alike.
 
 use super::{
-    client::{CallError, Client, escaped},
+    client::{CallError, Client},
     record::{Checks, Registration, Service, heartbeat_id, registration, service_id},
 };
+use crate::http::escaped;
 use crate::orders::{Keeper, Order, Told};
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -16,6 +16,8 @@
 mod consul;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "nacos")]
+mod nacos;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(all(feature = "consul", feature = "etcd"))]

@@ -1,6 +1,7 @@
 //! Registries, configuration centres and transports: `registry.*`, `config.*`, `transport.*`.
 //!
-//! Consul and etcd as registries are used, the others are not yet. Files for TLS are refused, since a connection without it would carry passwords in
+//! Consul, etcd and nacos as registries are used, the others are not yet. Files for TLS are refused, since a
+//! connection without it would carry passwords in
 //! the clear.
 
 use crate::{
@@ -12,7 +13,9 @@ use crate::{
 };
 use std::time::Duration;
 
-const REGISTRY: &str = "the registries are Consul, etcd, a list, and the memory of one process";
+const CLOUD: &str =
+    "servers are named by urls, and asked with username and password; remove the key";
+const SDK: &str = "it is about the SDK that due uses; copies are kept in `yumen.registry.cacheDir`";
 const FOR_EVER: &str = "a registration that failed is tried again for ever (W-20)";
 const CONFIG: &str = "settings come from files, environment, flags and code only";
 const RPC: &str = "there are no calls between services";
@@ -25,41 +28,42 @@ const MODES: &[&str] = &["read-only", "write-only", "read-write"];
 macro_rules! nacos {
     (
         $(#[doc = $about:literal])+
-        $name:ident $path:literal $cache:literal $log:literal $why:ident { $($row:tt)* }
+        $name:ident $path:literal $cache:literal $log:literal $used:expr, $cloud:expr, $sdk:expr
+        => { $($row:tt)* }
     ) => {
         section! {
             $(#[doc = $about])+
             $name $path {
                 /// Where the servers are.
-                urls "urls": Vec<String> = ["http://127.0.0.1:8848/nacos"], NotYet($why);
+                urls "urls": Vec<String> = ["http://127.0.0.1:8848/nacos"], $used;
                 /// Name of the cluster.
-                cluster_name "clusterName": String = "DEFAULT", NotYet($why);
+                cluster_name "clusterName": String = "DEFAULT", $used;
                 /// Name of the group.
-                group_name "groupName": String = "DEFAULT_GROUP", NotYet($why);
+                group_name "groupName": String = "DEFAULT_GROUP", $used;
                 /// Id of the namespace.
-                namespace_id "namespaceId": String = "", NotYet($why);
+                namespace_id "namespaceId": String = "", $used;
                 /// Longest wait for an answer.
-                timeout "timeout": Duration = "3s", NotYet($why);
+                timeout "timeout": Duration = "3s", $used;
                 /// Where to ask for the servers' addresses.
-                endpoint "endpoint": String = "", NotYet($why);
+                endpoint "endpoint": String = "", $cloud;
                 /// Id of the region, for the key management service.
-                region_id "regionId": String = "", NotYet($why);
+                region_id "regionId": String = "", $sdk;
                 /// Name of the access key.
-                access_key "accessKey": Secret = "", NotYet($why);
+                access_key "accessKey": Secret = "", $cloud;
                 /// The access key.
-                secret_key "secretKey": Secret = "", NotYet($why);
+                secret_key "secretKey": Secret = "", $cloud;
                 /// Whether the key management service is used.
-                open_kms "openKMS": bool = false, NotYet($why);
+                open_kms "openKMS": bool = false, $sdk;
                 /// User at the server.
-                username "username": String = "", NotYet($why);
+                username "username": String = "", $used;
                 /// Password of the user.
-                password "password": Secret = "", NotYet($why);
+                password "password": Secret = "", $used;
                 /// Where answers are kept for times without the server.
-                cache_dir "cacheDir": String = $cache, NotYet($why);
+                cache_dir "cacheDir": String = $cache, $sdk;
                 /// Where the library writes its log.
-                log_dir "logDir": String = $log, NotYet($why);
+                log_dir "logDir": String = $log, $sdk;
                 /// Least level of the library's log lines.
-                log_level "logLevel": String = "info", NotYet($why);
+                log_level "logLevel": String = "info", $sdk;
                 $($row)*
             }
         }
@@ -128,7 +132,7 @@ section! {
 nacos! {
     /// nacos as registry: `registry.nacos.*`.
     RegistryNacosSettings "etc.registry.nacos" "./run/nacos/naming/cache" "./run/nacos/naming/log"
-        REGISTRY {}
+        Start, Refused(CLOUD), NoEffect(SDK) => {}
 }
 
 section! {
@@ -188,7 +192,8 @@ section! {
 
 nacos! {
     /// nacos as configuration centre: `config.nacos.*`.
-    ConfigNacosSettings "etc.config.nacos" "./run/nacos/config/cache" "./run/nacos/config/log" CONFIG {
+    ConfigNacosSettings "etc.config.nacos" "./run/nacos/config/cache" "./run/nacos/config/log"
+        NotYet(CONFIG), NotYet(CONFIG), NotYet(CONFIG) => {
         /// What may be done with the files.
         mode "mode": String = "read-only", NotYet(CONFIG) => words(MODES);
     }

@@ -1,0 +1,5 @@
+//! The registry on Nacos.
+
+mod builder;
+mod server;
+mod servers;
