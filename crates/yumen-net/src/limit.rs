@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(limiter.total(), 2, "who was refused gave its place back");
         drop(early);
         assert_eq!(late.count_at(A), Ok(()));
-        let _other = limiter.admit(B).unwrap();
+        let _others = (limiter.admit(B).unwrap(), limiter.admit_unknown().unwrap());
         assert_eq!(limiter.admit_unknown().unwrap_err(), Refused::Total);
         drop(late);
         let _third = limiter.admit(A).unwrap();

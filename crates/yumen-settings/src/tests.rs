@@ -119,7 +119,7 @@ fn buffer_bytes_limits_what_is_sent_and_never_lowers_what_is_accepted() {
 fn every_problem_is_named_with_file_and_key_and_all_at_once() {
     let text = "mode = 'prod'\n[packet]\nrouteBytes = 3\nseqBytes = -1\nbufferBytes = -5\n\
         byteOder = 'big'\n\
-        [network.tcp.server]\nmaxConnNum = 'many'\nheartbeatInterval = 1.5\ncertFile = 1\n\
+        [network.tcp.server]\nmaxConnNum = 'many'\nheartbeatInterval = 1.5\ncertFile = []\n\
         addr = '3553'\n\
         [network.ws.server]\npath = ''\norigins = 1\nkeyFile = []\nheartbeat = 1\n\
         [cluster.gate]\ndispatch = 'randum'\n[yumen.gate]\ninstances = 0\n\
@@ -130,7 +130,7 @@ fn every_problem_is_named_with_file_and_key_and_all_at_once() {
         ("network.tcp.server.addr", "host:port"),
         ("network.tcp.server.maxConnNum", "is \"many\""),
         ("network.tcp.server.heartbeatInterval", "is 1.5"),
-        ("network.tcp.server.certFile", "is 1; it must be"),
+        ("network.tcp.server.certFile", "is []; it must be a text"),
         ("network.ws.server.path", "it must begin with '/'"),
         ("network.ws.server.origins", "is 1; it must be a list of texts"),
         ("network.ws.server.keyFile", "is []; it must be"),
