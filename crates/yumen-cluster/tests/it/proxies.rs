@@ -135,6 +135,12 @@ mod ws {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
         );
         client.socket.write_all(request.as_bytes()).unwrap();
+        until_upgraded(&mut client);
+        client
+    }
+
+    /// Until then the gate has the connection under the address it came from.
+    fn until_upgraded(client: &mut Peer) {
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -142,7 +148,6 @@ mod ws {
             answer.extend(byte);
         }
         assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
-        client
     }
 
     #[test]
@@ -186,6 +191,7 @@ mod ws {
               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
               X-Forwarded-For: 198.51.100.1:77, 10.0.0.4\r\n\r\n",
         );
+        until_upgraded(&mut client);
         assert_eq!(peers(&server, 1), ["198.51.100.1:77".parse().unwrap()]);
     }
 }
