@@ -68,6 +68,14 @@ async fn a_killed_process_goes_its_successor_replaces_it_and_a_rival_is_named() 
     // Started again elsewhere, at once: what was killed is not in the way.
     let successor = server.registry();
     within(successor.join(&node("a", 4_010))).await.unwrap();
+    // Taken away, and not left until it is forgotten, which takes 20 s. Sleep counts, not a busy machine.
+    let all = [("serviceName", "node"), ("healthyOnly", "false")];
+    let mut slept = Duration::ZERO;
+    while server.ask("GET", "/instance/list", &all).await.contains("\"port\":4000") {
+        assert!(slept < Duration::from_secs(10), "what was killed is in the way");
+        sleep(Duration::from_millis(200)).await;
+        slept += Duration::from_millis(200);
+    }
     within(async {
         while nodes.current().iter().any(|node| node.endpoint.contains(":4000")) {
             assert!(nodes.changed().await);
