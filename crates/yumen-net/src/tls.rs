@@ -4,7 +4,7 @@
 //! implementation of the ciphers (rustls, ring). Nothing is written before the handshake is over, and
 //! the handshake has a time limit. Between two reads a connection holds the library's state and its
 //! read buffer of 4 KiB, and while its peer reads slowly one record, 16 KiB, that is encrypted and not
-//! sent; [`Tls::try_write`] says of its bytes that they are written when the record is.
+//! sent: its bytes are reported as written when the record is.
 
 mod chain;
 mod dialling;

@@ -191,6 +191,13 @@ fn a_client_that_does_not_read_holds_one_record_and_the_rest_is_counted_as_queue
             assert_eq!(recv(&mut peer).await.map(|(_, body)| body.len()), Some(20_000));
         }
         assert_eq!(rig.driver.backlog(conn), Some(0));
+        // All of its own bytes fit, and what TLS adds does not.
+        assert!(rig.push(conn, 9, 4_080));
+        rig.driver.flush();
+        yield_now().await;
+        assert_eq!(rig.driver.backlog(conn), Some(1), "it stands for what is encrypted and unsent");
+        assert!(recv(&mut peer).await.is_some());
+        assert_eq!(rig.driver.backlog(conn), Some(0));
     });
 }
 
@@ -202,6 +209,75 @@ fn an_idle_connection_keeps_no_more_than_the_librarys_read_buffer() {
         peer.send(&packet(1, &[7; 60_000])).await.unwrap();
         assert!(recv(&mut peer).await.is_some());
         assert_eq!(rig.driver.buffered(conn), Some(4096));
+    });
+}
+
+/// Everything that a client says in its handshake and after it, as it is on the wire.
+async fn overheard(rig: &Rig, sides: (&Listening, &Dialling)) -> Vec<u8> {
+    let now = rig.env.clock.now().mono;
+    let (near, relay) = pair(PLAIN_ROOM, rig.sim.dice());
+    let (far, conn) = rig.raw_client(sides.0, PLAIN_ROOM);
+    let (mut client, mut server) = (sides.1.dial(near, "gate.test", now).unwrap(), Peer::new(far));
+    let mut relay = Peer::new(relay);
+    let mut words = Vec::new();
+    // A flight of the client, one of the server, and the last of the client.
+    for _ in 0..2 {
+        let mut space = [0; 1024];
+        let step =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(client.poll_read(cx, &mut space)));
+        let _pending = step.await;
+        let _written = client.try_write(b"after the handshake");
+        relay.more().await;
+        words.extend_from_slice(&relay.seen);
+        server.send(&std::mem::take(&mut relay.seen)).await.unwrap();
+        if words.len() < 1500 && server.more().await {
+            relay.send(&std::mem::take(&mut server.seen)).await.unwrap();
+        }
+    }
+    drop(server);
+    rig.until(|rig| rig.driver.is_empty()).await;
+    assert_eq!(rig.ended().await[0].0, conn);
+    words
+}
+
+#[test]
+fn whatever_a_client_sends_in_a_handshake_ends_only_its_own_connection() {
+    run(async |rig| {
+        let (_authority, listening, dialling) = sides();
+        let real = overheard(&rig, (&listening, &dialling)).await;
+        assert!(real.starts_with(&[0x16, 3]) && real.len() > 200, "{}", real.len());
+        let dice = rig.sim.dice().clone();
+        for round in 0..400 {
+            let mut bytes = real.clone();
+            for _ in 0..=dice.below(4) {
+                let at = usize::try_from(dice.below(bytes.len() as u64)).unwrap();
+                match dice.below(3) {
+                    0 => bytes[at] = dice.roll() as u8,
+                    1 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, dice.roll() as u8),
+                }
+            }
+            bytes[0] = 0x16;
+            let (near, conn) = rig.raw_client(&listening, PLAIN_ROOM);
+            let mut peer = Peer::new(near);
+            let _cut_short = peer.send(&bytes).await;
+            rig.driver.flush();
+            yield_now().await;
+            drop(peer);
+            rig.until(|rig| rig.driver.is_empty()).await;
+            let ended = rig.ended().await;
+            assert_eq!(ended.len(), 1, "round {round}");
+            assert_eq!(ended[0].0, conn);
+            let known = matches!(
+                ended[0].1,
+                CloseReason::Gone | CloseReason::Reset | CloseReason::Handshake(_)
+            );
+            assert!(known, "round {round}: {}", ended[0].1);
+        }
+        let (mut peer, _) = rig.tls_client((&listening, &dialling), PLAIN_ROOM);
+        peer.send(&packet(1, b"hi")).await.unwrap();
+        assert_eq!(recv(&mut peer).await, Some((1, b"hi".to_vec())));
+        assert_eq!(rig.echo.events.borrow().len(), 1, "nothing else ever passed for a message");
     });
 }
 
