@@ -153,7 +153,8 @@ impl Process {
     /// Where clients connect.
     pub(super) fn clients(&self) -> SocketAddr {
         let line = self.said("clients are let in");
-        line.rsplit_once("address=").unwrap().1.trim().parse().unwrap()
+        let address = line.rsplit_once("address=").unwrap().1;
+        address.split_whitespace().next().unwrap().parse().unwrap()
     }
 }
 
