@@ -228,7 +228,7 @@ impl Running {
         for (index, doorway) in front.doorways.into_iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             if let Ok(address) = doorway.listener.local_addr() {
-                tracing::info!(%address, tls = doorway.secure.is_on(), "clients are let in");
+                tracing::info!(%address, tls = doorway.secure.is_on().then_some(true), "clients are let in");
                 doorway.secure.notes.iter().for_each(|note| tracing::warn!("{note}"));
             }
             let (rules, counts) = (doorway.rules, Arc::clone(&front.counts));
