@@ -185,6 +185,7 @@ fn w05_what_is_sent_to_where_a_user_was_reaches_where_it_is_in_order() {
     assert!(server.stats().sent_again > 0);
     // The same for a node that is gone: back to the first, whose end is not heard of either.
     bind(&a);
+    heard(&b);
     assert_eq!(client.call(HOME, "").text(), "a");
     bind(&b);
     first.stop().unwrap();
