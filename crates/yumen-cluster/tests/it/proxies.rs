@@ -82,8 +82,8 @@ everywhere! {
 /// What due's gates answer as 0.0.0.0.
 fn the_node_knows_the_address_of_a_client_with_ipv6(threads: Threads) {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        println!("this machine has no ::1: nothing was tested");
-        return;
+        assert!(std::env::var_os("CI").is_none(), "this machine has no ::1; CI demands it");
+        return println!("this machine has no ::1: nothing was tested");
     }
     let server = server(threads, vec![Tcp::on("[::]:0").into()]);
     for (host, expected) in [("::1", "[::1]"), ("127.0.0.1", "127.0.0.1")] {
