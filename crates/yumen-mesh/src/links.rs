@@ -259,6 +259,14 @@ impl Links {
         })
     }
 
+    /// The links to instances of that kind that are up, in no order. Whoever has dialled us is among
+    /// them although the registry may not have told of it yet.
+    pub fn up(&self, kind: Kind) -> Vec<LinkId> {
+        let peers = self.peers.borrow();
+        let links = peers.iter().filter(|(_, peer)| peer.kind == kind).map(|(link, _)| *link);
+        links.filter(|link| self.is_up(*link)).collect()
+    }
+
     /// Whether what is sent on a link now is likely to arrive soon: not while it is being dialled, and
     /// not while its peer is silent. Nothing is known of one of due's, which only answers.
     pub fn is_up(&self, link: LinkId) -> bool {

@@ -150,9 +150,15 @@ impl Hub {
         self.sum(calls).await
     }
 
-    /// Every gate that can be reached.
+    /// Every gate that can be reached: those that the registry tells of, and those that have dialled us
+    /// before it did, for they have clients by then.
     pub(crate) fn gate_links(&self) -> Vec<LinkId> {
-        self.gates().iter().filter_map(|gate: &Instance| self.link(&gate.id).ok()).collect()
+        let gates = self.gates();
+        let told = gates.iter().filter_map(|gate: &Instance| self.link(&gate.id).ok());
+        let mut links: Vec<LinkId> = told.chain(self.gates_up()).collect();
+        links.sort_unstable();
+        links.dedup();
+        links
     }
 
     /// Sends to every gate; the first failure is reported after all have been tried.

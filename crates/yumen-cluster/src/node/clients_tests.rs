@@ -2,7 +2,7 @@
 
 use crate::node::{
     Audience, Clients, Msg, Raw, Router, Session, SessionRemote, State, To, on,
-    testing::{Bench, GATE, NODE, Paper},
+    testing::{Bench, DUE_GATE, GATE, NODE, Paper},
 };
 use std::{
     cell::RefCell,
@@ -203,6 +203,17 @@ fn everybody_is_reached_through_every_gate_and_counted() {
         assert_eq!(clients.count(Audience::Everybody).await.unwrap(), 40, "one gate failed");
         b.paper.answers.borrow_mut().extend([(2, Reply::Done), (2, Reply::Done)]);
         assert!(clients.publish_acked("room", 9, &Msg(3)).await.is_err(), "all failed");
+    });
+}
+
+#[test]
+fn everybody_is_also_whoever_is_at_a_gate_that_only_its_link_tells_of() {
+    run(async |b, _, clients| {
+        b.paper.dialled_us.borrow_mut().extend([DUE_GATE, GATE]);
+        clients.broadcast(Audience::Everybody, 9, &Msg(1)).unwrap();
+        let every =
+            ["broadcast Conn 9/0 1", "[2] broadcast Conn 9/0 1", "[4] broadcast Conn 9/0 1"];
+        assert_eq!(log(&b.paper), every);
     });
 }
 

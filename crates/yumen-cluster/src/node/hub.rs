@@ -161,6 +161,11 @@ impl Hub {
         self.outbox.send(link, command).map_err(unsent)
     }
 
+    /// Links to gates that are up; the registry may not know all of these gates yet.
+    pub(crate) fn gates_up(&self) -> Vec<LinkId> {
+        self.outbox.uplink().gates_up()
+    }
+
     /// Sends to an instance by name and forgets.
     pub(crate) fn link(&self, peer: &InstanceId) -> Result<LinkId, Status> {
         self.outbox.uplink().link(peer).map_err(unsent)

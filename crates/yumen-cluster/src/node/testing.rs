@@ -64,6 +64,8 @@ pub(crate) struct Paper {
     pub(crate) answers: RefCell<VecDeque<(u16, Reply)>>,
     /// Calls wait for this before they are answered, if it is set.
     pub(crate) hold: RefCell<Option<Rc<Notify>>>,
+    /// Gates whose link is up, beside those that the registry tells of.
+    pub(crate) dialled_us: RefCell<Vec<LinkId>>,
     /// Lives that were fenced off.
     pub(crate) fences: RefCell<Vec<(InstanceId, Incarnation)>>,
 }
@@ -116,6 +118,10 @@ impl Uplink for Rc<Paper> {
     fn peer(&self, link: LinkId) -> Option<Peer> {
         let (_, id, kind, ours) = PEERS.into_iter().find(|(at, ..)| *at == link)?;
         Some(Peer { id: id.into(), kind, ours })
+    }
+
+    fn gates_up(&self) -> Vec<LinkId> {
+        self.dialled_us.borrow().clone()
     }
 
     fn send(&self, link: LinkId, frame: Frame<'_>) -> Result<(), Unsent> {

@@ -5,7 +5,7 @@
 //! [`Uplink::room`] and [`Uplink::call`].
 
 use std::rc::Rc;
-use yumen_core::locator::Incarnation;
+use yumen_core::{cluster::Kind, locator::Incarnation};
 pub(crate) use yumen_mesh::Peer;
 use yumen_mesh::{CallError, LinkId, Links, Load, Unsent};
 use yumen_net::env::LocalFuture;
@@ -24,6 +24,9 @@ pub(crate) trait Uplink {
 
     /// Who is at the other end, while the link lives.
     fn peer(&self, link: LinkId) -> Option<Peer>;
+
+    /// The links to gates that are up, whether or not the registry has told of those gates yet.
+    fn gates_up(&self) -> Vec<LinkId>;
 
     /// Queues a frame behind all earlier ones of this link. It may wait until [`Uplink::flush`].
     ///
@@ -61,6 +64,10 @@ impl Uplink for Rc<Links> {
 
     fn peer(&self, link: LinkId) -> Option<Peer> {
         Links::peer(self, link)
+    }
+
+    fn gates_up(&self) -> Vec<LinkId> {
+        Links::up(self, Kind::Gate)
     }
 
     fn send(&self, link: LinkId, frame: Frame<'_>) -> Result<(), Unsent> {

@@ -49,17 +49,18 @@ impl Client {
         }
     }
 
-    fn packet(&mut self) -> Vec<u8> {
+    /// What comes next; `awaited` is what a failure names.
+    fn packet(&mut self, awaited: &str) -> Vec<u8> {
         let socket = match &mut self.wire {
             Wire::Tcp(socket) => socket,
             Wire::Ws(socket) => match socket.read() {
                 Ok(Message::Binary(packet)) => return packet.to_vec(),
-                other => panic!("client {}: {other:?}", self.name),
+                other => panic!("client {}, awaiting {awaited}: {other:?}", self.name),
             },
         };
         let mut packet = vec![0; 4];
         let read = socket.read_exact(&mut packet);
-        read.unwrap_or_else(|error| panic!("client {}: {error}", self.name));
+        read.unwrap_or_else(|error| panic!("client {}, awaiting {awaited}: {error}", self.name));
         let size = u32::from_be_bytes(packet[..4].try_into().unwrap());
         packet.resize(4 + usize::try_from(size).unwrap(), 0);
         socket.read_exact(&mut packet[4..]).unwrap();
@@ -68,8 +69,9 @@ impl Client {
 
     /// Reads what was recorded here, and compares.
     fn expect(&mut self, recorded: &Recorded) {
-        let packet = self.packet();
-        let (theirs, ours) = (read(&recorded.bytes), read(&packet));
+        let theirs = read(&recorded.bytes);
+        let packet = self.packet(&format!("{theirs:?}"));
+        let ours = read(&packet);
         match (&theirs, &ours) {
             (None, None) => assert_eq!(packet, recorded.bytes, "a heartbeat"),
             (Some((route, seq, body)), Some((our_route, our_seq, our_body))) => {

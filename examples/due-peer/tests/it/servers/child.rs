@@ -158,6 +158,15 @@ impl Process {
     }
 }
 
+/// A test that fails shows what the process said since it was last asked.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.lines.try_iter().for_each(|line| println!("{line}"));
+        }
+    }
+}
+
 /// The example, which is built with its tests.
 fn program() -> PathBuf {
     let mut dir = std::env::current_exe().unwrap();

@@ -293,6 +293,8 @@ fn a_link_is_up_while_it_rests_or_is_open_and_not_while_it_is_dialled_or_silent(
         assert!(!a.links.is_up(to_b), "it is dialled");
         world.settle().await;
         assert!(a.links.is_up(to_b));
+        let kind = a.links.peer(to_b).unwrap().kind;
+        assert_eq!((a.links.up(kind), a.links.up(Kind::Mesh)), (vec![to_b], vec![]));
         tokio::time::sleep(Duration::from_secs(320)).await;
         assert_eq!(a.links.load().conns, 0, "it rests");
         assert!(a.links.is_up(to_b), "sending dials it");
@@ -302,7 +304,7 @@ fn a_link_is_up_while_it_rests_or_is_open_and_not_while_it_is_dialled_or_silent(
         assert!(a.links.is_up(to_b));
         lines.block(true);
         tokio::time::sleep(Duration::from_secs(4)).await;
-        assert!(!a.links.is_up(to_b), "nothing comes");
+        assert!(!a.links.is_up(to_b) && a.links.up(kind).is_empty(), "nothing comes");
         lines.block(false);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(a.links.is_up(to_b), "heard again");
