@@ -59,6 +59,9 @@ pub trait Service<M: Machine, D> {
     fn on_open(&self, _conn: ConnId) {}
     /// What begins with `bytes` cannot be read, and the connection is about to be closed for it.
     fn on_malformed(&self, _conn: ConnId, _bytes: &[u8]) {}
+    /// What begins with `bytes` is no handshake of the connection's transport, and the connection is about
+    /// to be refused for it.
+    fn on_bad_greeting(&self, _conn: ConnId, _bytes: &[u8]) {}
     /// A batch of one connection begins.
     fn on_batch(&self, _now: Now) {}
     /// Something arrived.

@@ -145,6 +145,12 @@ impl Link {
         self.unread
     }
 
+    /// The first of the bytes that were not used, at most 16.
+    pub(crate) fn begins_with(&self) -> &[u8] {
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        rest.get(..16).unwrap_or(rest)
+    }
+
     /// The next binary message; `None` if more bytes are needed.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, CloseReason> {
         let message = match &mut self.state {

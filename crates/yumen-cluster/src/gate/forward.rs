@@ -103,6 +103,10 @@ impl Service<ServerConn, Session> for Front {
         self.0.explain_end(conn, bytes);
     }
 
+    fn on_bad_greeting(&self, conn: ConnId, bytes: &[u8]) {
+        self.0.explain_greeting(conn, bytes);
+    }
+
     fn on_batch_end(&self) {
         self.0.links.flush();
     }

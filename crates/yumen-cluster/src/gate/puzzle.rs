@@ -7,6 +7,7 @@
 use super::{hall::Hall, sessions::Session, stats::bump};
 use std::{
     cmp::Ordering,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 use yumen_core::status::Code;
@@ -33,6 +34,16 @@ impl Said {
     pub(super) fn found_nodes(&mut self) {
         self.empty = false;
     }
+
+    /// Whether nothing was said for long about what clients seem to speak; it is being said now.
+    fn layout_is_news(&mut self, now: Instant) -> bool {
+        let recently = |at: Instant| now.saturating_duration_since(at) < LOG_EVERY;
+        let is_news = !self.layout.is_some_and(recently);
+        if is_news {
+            self.layout = Some(now);
+        }
+        is_news
+    }
 }
 
 impl Hall {
@@ -52,10 +63,7 @@ impl Hall {
         drop(table);
         bump(&self.stats.wrong_layout);
         let now = self.driver.now().mono;
-        let mut said = self.said.borrow_mut();
-        let recently = |at: Instant| now.saturating_duration_since(at) < LOG_EVERY;
-        if !said.layout.is_some_and(recently) {
-            said.layout = Some(now);
+        if self.said.borrow_mut().layout_is_news(now) {
             let (configured, at) = (Keys(layout), &listen.addr);
             match guess {
                 Guess::Layout { .. } => tracing::warn!(
@@ -64,12 +72,7 @@ impl Hall {
                     "a client seems to use {guess}, but this gate is configured with {configured}: \
                      give both the same `packet` settings"
                 ),
-                Guess::Proxied => tracing::warn!(
-                    %peer,
-                    listener = %at,
-                    "a connection begins with a PROXY header, and nobody there is believed: if it is your \
-                     load balancer, list its address in yumen.gate.tcp.proxyProtocol (or .ws)"
-                ),
+                Guess::Proxied => warn_of_proxy(peer, at),
                 Guess::Http | Guess::Tls | _ => tracing::warn!(
                     %peer,
                     listener = %at,
@@ -133,6 +136,34 @@ impl Hall {
         let _it_is_in_the_log = self.puzzle(conn, bytes);
     }
 
+    /// A client of a WebSocket listener began with these bytes, which are no request of HTTP.
+    pub(super) fn explain_greeting(&self, conn: ConnId, bytes: &[u8]) {
+        let known = self.driver.with(conn, |_, _, session| (session.peer, session.listener));
+        let Some((peer, listener)) = known else { return };
+        let Some(listen) = self.plan.listens.get(usize::from(listener)) else { return };
+        let guess = Guess::of_no_packet(bytes);
+        let is_http = guess == Some(Guess::Http); // its answer says what is wrong
+        if is_http || !self.said.borrow_mut().layout_is_news(self.driver.now().mono) {
+            return;
+        }
+        let at = &listen.addr;
+        match guess {
+            Some(Guess::Proxied) => warn_of_proxy(peer, at),
+            Some(Guess::Tls) => tracing::warn!(
+                %peer,
+                listener = %at,
+                "a client speaks TLS to a WebSocket listener that has none: give it certFile and keyFile, or \
+                 let the client connect by ws://"
+            ),
+            _ => tracing::warn!(
+                %peer,
+                listener = %at,
+                "a client of a WebSocket listener does not begin with HTTP: if it is a game client that \
+                 speaks plain tcp, let it connect to a tcp listener"
+            ),
+        }
+    }
+
     /// Whether no node is known at all. Says so once in the log, each time it becomes so.
     pub(super) fn has_no_nodes(&self, route: RouteId) -> bool {
         let empty = self.table.borrow().members().is_empty();
@@ -147,6 +178,15 @@ impl Hall {
         said.empty = empty;
         empty
     }
+}
+
+fn warn_of_proxy(peer: SocketAddr, at: &str) {
+    tracing::warn!(
+        %peer,
+        listener = %at,
+        "a connection begins with a PROXY header, and nobody there is believed: if it is your load balancer, \
+         list its address in yumen.gate.tcp.proxyProtocol (or .ws)"
+    );
 }
 
 fn explanation(configured: &Layout, seems: &Layout) -> String {

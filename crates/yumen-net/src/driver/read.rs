@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use yumen_proto::{
-    conn::{CloseReason, Machine},
+    conn::{CloseReason, HandshakeFault, Machine},
     error::WireError,
     id::ConnId,
 };
@@ -260,6 +260,10 @@ impl<M: Machine + 'static, D: 'static> Driver<M, D> {
                 Ok(Some(message)) => message,
                 Ok(None) => return Some(Turn::Go),
                 Err(reason) => {
+                    if reason == CloseReason::Handshake(HandshakeFault::BadRequest) {
+                        let bytes = self.session(slot, id, |s| s.transport.begins_with())?;
+                        service.on_bad_greeting(id, &bytes);
+                    }
                     self.close(id, reason, "");
                     return None;
                 }

@@ -62,6 +62,15 @@ impl Transport {
         }
     }
 
+    /// The first bytes that wait to be looked at, for whoever wonders what they are; at most 16.
+    pub(super) fn begins_with(&self) -> Vec<u8> {
+        match self {
+            Self::Stream => Vec::new(),
+            #[cfg(feature = "ws")]
+            Self::Ws(link) => link.begins_with().to_vec(),
+        }
+    }
+
     /// The client, if the transport's handshake has named one; once.
     pub(super) fn take_client(&mut self) -> Option<SocketAddr> {
         match self {

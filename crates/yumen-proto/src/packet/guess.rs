@@ -60,7 +60,8 @@ impl fmt::Display for Keys<'_> {
     }
 }
 
-const HTTP: [&[u8; 4]; 6] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN"];
+const HTTP: [&[u8; 4]; 9] =
+    [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"DELE", b"PATC", b"TRAC"];
 const TLS: [u8; 2] = [0x16, 3];
 const PROXIED: [&[u8; 4]; 2] = [b"PROX", b"\r\n\r\n"];
 /// Sequence numbers of a client that has not spoken for long.
@@ -71,19 +72,29 @@ const CLEAR: u32 = 5;
 /// What it takes off the sense of a packet that nobody serves its route.
 const UNSERVED: u32 = 3;
 
+impl Guess {
+    /// What `bytes`, the first of a connection, seem to be if they are no packets; `None` if they may be.
+    pub fn of_no_packet(bytes: &[u8]) -> Option<Self> {
+        let start = bytes.first_chunk::<SIZE_LEN>()?;
+        if HTTP.contains(&start) {
+            return Some(Self::Http);
+        }
+        if PROXIED.contains(&start) {
+            return Some(Self::Proxied);
+        }
+        start.starts_with(&TLS).then_some(Self::Tls)
+    }
+}
+
 impl Layout {
     /// What `bytes`, which begin where a packet should, seem to be; `None` if nothing fits.
     /// `is_route` tells which routes there are.
     pub fn guess(&self, bytes: &[u8], is_route: impl Fn(RouteId) -> bool) -> Option<Guess> {
-        let start = bytes.first_chunk::<SIZE_LEN>()?;
-        if HTTP.contains(&start) {
-            return Some(Guess::Http);
+        if bytes.len() < SIZE_LEN {
+            return None;
         }
-        if PROXIED.contains(&start) {
-            return Some(Guess::Proxied);
-        }
-        if start.starts_with(&TLS) {
-            return Some(Guess::Tls);
+        if let Some(guess) = Guess::of_no_packet(bytes) {
+            return Some(guess);
         }
         let orders = [ByteOrder::Big, ByteOrder::Little];
         let others = || {

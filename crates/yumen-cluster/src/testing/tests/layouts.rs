@@ -151,6 +151,11 @@ fn the_other_byte_order_a_short_packet_and_another_protocol_are_named() {
         (short, "packet.routeBytes = 1, packet.seqBytes = 0", false),
         (b"GET /game HTTP/1.1\r\n".to_vec(), "speaks HTTP or WebSocket", true),
         (vec![0x16, 3, 1, 2, 0, 1, 0, 1], "speaks TLS", true),
+        (
+            b"PROXY TCP4 192.0.2.7 192.0.2.7 5000 3553\r\n".to_vec(),
+            "nobody there is believed",
+            true,
+        ),
     ] {
         let (lines, _guard) = Lines::here();
         Sim::run(9, async |sim| {
@@ -161,6 +166,39 @@ fn the_other_byte_order_a_short_packet_and_another_protocol_are_named() {
             assert_eq!(lines.of(named).len(), 1, "{named}: {:?}", lines.of(""));
             let stats = handle.stats().await;
             assert_eq!((stats.wrong_layout, stats.closed_oversize), (1, u64::from(ends)));
+        });
+    }
+}
+
+#[cfg(feature = "ws")]
+#[test]
+fn what_a_websocket_listener_hears_instead_of_http_is_named_once() {
+    for (bytes, named) in [
+        (&b"PROXY TCP4 192.0.2.7 192.0.2.7 5000 3553\r\n"[..], "nobody there is believed"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "nobody there is believed"),
+        (&[0x16, 3, 1, 2, 0, 1, 0, 1], "give it certFile and keyFile"),
+        (&[0, 0, 0, 1, 0x80], "let it connect to a tcp listener"),
+        (b"GET /\0 HTTP/1.1\r\n\r\n", ""),
+    ] {
+        let (lines, _guard) = Lines::here();
+        Sim::run(15, async |sim| {
+            let (cluster, mut app) = (Cluster::in_process(), SimApp::new(&sim));
+            let gate = Gate::builder(&cluster).listen(crate::gate::Ws::on("gate:1"));
+            let gate = gate.build_unbound().unwrap();
+            let handle = gate.handle();
+            app.start(gate).await.unwrap();
+            for _ in 0..2 {
+                let mut peer = Peer::new(sim.env().net.dial("gate:1").await.unwrap());
+                peer.send(bytes).await.unwrap();
+                sim.env().clock.sleep(Duration::from_secs(1)).await;
+            }
+            let said = if named.is_empty() {
+                lines.of("a client of a WebSocket")
+            } else {
+                lines.of(named)
+            };
+            assert_eq!(said.len(), usize::from(!named.is_empty()), "{named}: {:?}", lines.of(""));
+            assert_eq!(handle.stats().await.closed_handshake_bad_request, 2);
         });
     }
 }
