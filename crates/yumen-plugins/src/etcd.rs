@@ -118,6 +118,7 @@ impl EtcdRegistry {
             endpoints: self.plan.endpoints.clone(),
             timeout: self.plan.timeout,
             user: self.plan.user.clone(),
+            tls: self.plan.tls.clone(),
         };
         let Some(client) = Client::new(access) else { return Err(failed("no addresses")) };
         let client = Arc::new(client);

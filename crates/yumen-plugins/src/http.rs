@@ -14,11 +14,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
-use std::{error::Error, fmt, path::Path, sync::Arc, time::Duration};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// Most bytes of an answer.
@@ -47,7 +44,11 @@ impl Http {
         let tls = match &tls {
             Some(tls) => ClientConfig::clone(tls),
             // The connector wants one, also where it is not used.
-            None => trusting(RootCertStore::empty())?,
+            None => ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth(),
         };
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -84,43 +85,6 @@ impl Http {
         };
         timeout(limit, answer).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
     }
-}
-
-/// Trusts the certificates of a file; the system's, if none is named.
-///
-/// # Errors
-/// What is wrong with the file, or that the system has none.
-pub(crate) fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(file) = ca_file {
-        let shown = file.display();
-        let read = CertificateDer::pem_file_iter(file)
-            .map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        for certificate in read {
-            let certificate = certificate.map_err(|error| format!("{shown}: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("{shown}: {error}"))?;
-        }
-        if roots.is_empty() {
-            return Err(format!("{shown} holds no certificate"));
-        }
-    } else {
-        let (found, _) =
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if found == 0 {
-            return Err(
-                "this system has no certificates to trust, so a file has to be named".to_owned()
-            );
-        }
-    }
-    trusting(roots).map(Arc::new)
-}
-
-fn trusting(roots: RootCertStore) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// An error with its causes: the outermost says little.

@@ -11,7 +11,8 @@
 //! client into a trait of `yumen-core`. Each is made without a runtime and starts its work at the first
 //! call, on the runtime of that call: the service runtime of the process.
 //! What registries share: `orders` (one record that is kept there), `followed` (the set of one kind), `known`
-//! (what that set is), `kept` (its copy on disk), `tries` (health and pauses) and `http` (how some are asked).
+//! (what that set is), `kept` (its copy on disk), `tries` (health and pauses), `http` (how some are asked) and `tls`
+//! (whom they trust).
 
 #[cfg(feature = "consul")]
 pub mod consul;
@@ -33,5 +34,7 @@ mod orders;
 pub mod redis;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "nacos"))]
 pub mod registries;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "nacos"))]
+mod tls;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "nacos"))]
 mod tries;

@@ -121,6 +121,7 @@ impl NacosRegistry {
             urls: self.plan.urls.clone(),
             timeout: self.plan.timeout,
             user: self.plan.user.clone(),
+            tls: self.plan.tls.clone(),
         };
         let naming = Arc::new(Naming {
             client: Client::new(access).map_err(failed)?,

@@ -3,7 +3,7 @@
 //! Checks everything and dials nobody.
 
 use super::{ConsulRegistry, Work, client::url, record::Checks};
-use crate::http::trust;
+use crate::tls::Files;
 use hyper::header::HeaderValue;
 use rustls::ClientConfig;
 use std::{
@@ -38,7 +38,7 @@ pub(super) struct Plan {
 pub struct ConsulRegistryBuilder {
     addr: String,
     token: Secret,
-    ca_file: PathBuf,
+    files: Files,
     health_check: Option<(Duration, Duration)>,
     heartbeat_check: bool,
     heartbeat_check_interval: Duration,
@@ -53,7 +53,7 @@ impl ConsulRegistryBuilder {
         Self {
             addr: addr.into(),
             token: Secret::default(),
-            ca_file: PathBuf::new(),
+            files: Files::default(),
             health_check: Some((Duration::from_secs(10), Duration::from_secs(5))),
             heartbeat_check: true,
             heartbeat_check_interval: Duration::from_secs(10),
@@ -89,7 +89,7 @@ impl ConsulRegistryBuilder {
         this.heartbeat_check_interval = heartbeat;
         this.deregister_critical_service_after = deregister;
         this.token = settings.token.clone();
-        this.ca_file = PathBuf::from(&settings.ca_file);
+        this.files = Files::new(&settings.ca_file, &settings.cert_file, &settings.key_file);
         this
     }
 
@@ -105,7 +105,13 @@ impl ConsulRegistryBuilder {
     /// `caFile`: whom to trust where the address begins with `https://`, as PEM. Default, and if empty: the
     /// system's certificates.
     pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
-        self.ca_file = ca_file.into();
+        self.files.ca = ca_file.into();
+        self
+    }
+
+    /// `certFile` and `keyFile`: what is shown to an agent that demands a certificate, as PEM. Default: nothing.
+    pub fn identity(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        (self.files.cert, self.files.key) = (cert.into(), key.into());
         self
     }
 
@@ -150,7 +156,7 @@ impl ConsulRegistryBuilder {
         self
     }
 
-    /// Makes the registry. Nobody is dialled; the file of `caFile` is read.
+    /// Makes the registry. Nobody is dialled; the files are read.
     ///
     /// # Errors
     /// Everything that is wrong, each with its key.
@@ -164,16 +170,17 @@ impl ConsulRegistryBuilder {
         if token.is_err() {
             problem("token", "contains characters that a header cannot carry".to_owned());
         }
-        let named = !self.ca_file.as_os_str().is_empty();
-        let mut tls = None;
-        if url.starts_with("https://") {
-            match trust(named.then_some(self.ca_file.as_path())) {
-                Ok(config) => tls = Some(config),
-                Err(what) => problem("caFile", what),
+        let tls = match self.files.config((&url, url.starts_with("https://"))) {
+            Ok(tls) => tls,
+            Err(wrong) => {
+                // Of an address that is wrong nothing more is said.
+                wrong
+                    .into_iter()
+                    .filter(|_| !url.is_empty())
+                    .for_each(|(key, what)| problem(key, what));
+                None
             }
-        } else if named && !url.is_empty() {
-            problem("caFile", format!("is named, but {url} is not encrypted; write https://"));
-        }
+        };
         let timeout = self.timeout.min(TIMEOUT_MAX);
         if timeout < TIMEOUT_MIN {
             problem("timeout", format!("{timeout:?} is less than {TIMEOUT_MIN:?}"));

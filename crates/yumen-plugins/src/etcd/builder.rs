@@ -2,8 +2,17 @@
 //!
 //! Checks everything and dials nobody.
 
-use super::{EtcdRegistry, Work, client::endpoint};
-use std::{path::PathBuf, sync::Mutex, time::Duration};
+use super::{
+    EtcdRegistry, Work,
+    client::{endpoint, is_encrypted},
+};
+use crate::tls::Files;
+use rustls::ClientConfig;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tonic::transport::Endpoint;
 use yumen_settings::{Secret, keys::backends::RegistryEtcdSettings};
 
@@ -20,6 +29,7 @@ pub(super) struct Plan {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) timeout: Duration,
     pub(super) user: Option<(String, Secret)>,
+    pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) namespace: String,
     pub(super) lease: Duration,
     pub(super) cache_dir: Option<PathBuf>,
@@ -36,6 +46,7 @@ pub struct EtcdRegistryBuilder {
     retry_interval: Duration,
     username: String,
     password: Secret,
+    files: Files,
     cache_dir: Option<PathBuf>,
 }
 
@@ -49,6 +60,7 @@ impl EtcdRegistryBuilder {
             retry_interval: Duration::from_secs(10),
             username: String::new(),
             password: Secret::default(),
+            files: Files::default(),
             cache_dir: None,
         }
     }
@@ -63,6 +75,7 @@ impl EtcdRegistryBuilder {
             retry_interval: settings.retry_interval,
             username: settings.username.clone(),
             password: settings.password.clone(),
+            files: Files::new(&settings.ca_file, &settings.cert_file, &settings.key_file),
             cache_dir: None,
         }
     }
@@ -100,6 +113,19 @@ impl EtcdRegistryBuilder {
         self
     }
 
+    /// `caFile`: whom to trust where addresses begin with `https://`, as PEM. Default, and if empty: the
+    /// system's certificates.
+    pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
+        self.files.ca = ca_file.into();
+        self
+    }
+
+    /// `certFile` and `keyFile`: what is shown to a server that demands a certificate, as PEM. Default: nothing.
+    pub fn identity(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        (self.files.cert, self.files.key) = (cert.into(), key.into());
+        self
+    }
+
     /// `yumen.registry.cacheDir`: where the last set of each kind is kept, so that a process can start while
     /// etcd is down. Made when it is needed. Default, and if empty: nothing is kept.
     pub fn cache_dir(mut self, cache_dir: impl Into<PathBuf>) -> Self {
@@ -108,7 +134,7 @@ impl EtcdRegistryBuilder {
         self
     }
 
-    /// Makes the registry. Nobody is dialled.
+    /// Makes the registry. Nobody is dialled; the files are read.
     ///
     /// # Errors
     /// Everything that is wrong, each with its key.
@@ -125,6 +151,15 @@ impl EtcdRegistryBuilder {
                 Err(what) => problem("addrs", what),
             }
         }
+        let encrypted = self.addrs.iter().filter(|addr| is_encrypted(addr)).count();
+        if encrypted != 0 && encrypted != self.addrs.len() {
+            problem("addrs", "some begin with https:// and some do not: all, or none".to_owned());
+        }
+        let tls = self.files.config((&self.addrs.join(", "), encrypted != 0));
+        let tls = tls.unwrap_or_else(|wrong| {
+            wrong.into_iter().for_each(|(key, what)| problem(key, what));
+            None
+        });
         if self.addrs.is_empty() {
             problem("addrs", "names no server".to_owned());
         }
@@ -153,6 +188,7 @@ impl EtcdRegistryBuilder {
             endpoints,
             timeout,
             user,
+            tls,
             namespace: self.namespace,
             lease,
             cache_dir: self.cache_dir,

@@ -9,11 +9,14 @@ use super::messages::{
     Ask, AuthenticateRequest, AuthenticateResponse, WatchCreate, WatchRequest, WatchResponse,
 };
 use futures_core::Stream;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
 use prost::Message;
+use rustls::ClientConfig;
 use std::{
     fmt,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -45,6 +48,42 @@ pub(super) struct Access {
     /// Longest time for one answer.
     pub(super) timeout: Duration,
     pub(super) user: Option<(String, Secret)>,
+    /// Whom to trust, where the endpoints are `https`.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
+impl Access {
+    /// A connection to that member, opened when it is first used.
+    fn channel(&self, endpoint: &Endpoint) -> Channel {
+        let Some(tls) = &self.tls else { return endpoint.connect_lazy() };
+        let mut tls = ClientConfig::clone(tls);
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // tonic's own TLS reads certificates once; ours reads them again at every handshake.
+        endpoint.connect_with_connector_lazy(HttpsConnector::from((tcp, tls)))
+    }
+
+    fn what(&self, error: &Status) -> String {
+        let text = what(error);
+        let is_naked =
+            self.tls.as_ref().is_some_and(|tls| !tls.client_auth_cert_resolver.has_certs());
+        // The server's alert comes behind the handshake, and is often lost with the connection.
+        if is_naked
+            && ["closed", "canceled", "reset", "pipe"].iter().any(|word| text.contains(word))
+        {
+            return format!(
+                "{text} (so does a server that demands a certificate: certFile and keyFile name none)"
+            );
+        }
+        text
+    }
+}
+
+/// Whether that address asks for an encrypted connection.
+pub(super) fn is_encrypted(addr: &str) -> bool {
+    addr.starts_with("https://")
 }
 
 /// The members as they are to be dialled.
@@ -52,12 +91,13 @@ pub(super) struct Access {
 /// # Errors
 /// The address that is none, and why.
 pub(super) fn endpoint(addr: &str, dial_max: Duration, wait: Duration) -> Result<Endpoint, String> {
-    let bare = addr.strip_prefix("http://").unwrap_or(addr).trim_end_matches('/');
+    let scheme = if is_encrypted(addr) { "https://" } else { "http://" };
+    let bare = addr.strip_prefix(scheme).unwrap_or(addr).trim_end_matches('/');
     let (host, port) = bare.rsplit_once(':').unwrap_or((bare, ""));
     if host.is_empty() || host.contains('/') || !port.parse().is_ok_and(|port: u16| port > 0) {
         return Err(format!("{addr:?} is not host:port"));
     }
-    let endpoint = Endpoint::from_shared(format!("http://{bare}"))
+    let endpoint = Endpoint::from_shared(format!("{scheme}{bare}"))
         .map_err(|error| format!("{addr:?} is not host:port: {error}"))?;
     Ok(endpoint
         .connect_timeout(dial_max)
@@ -118,7 +158,7 @@ impl Client {
     ///
     /// `None` if there is no endpoint.
     pub(super) fn new(access: Access) -> Option<Self> {
-        let channel = access.endpoints.first()?.connect_lazy();
+        let channel = access.channel(access.endpoints.first()?);
         let line = Mutex::new(Line { at: 0, number: 0, channel, token: None });
         Some(Self { access, line, logging_in: tokio::sync::Mutex::new(()) })
     }
@@ -162,7 +202,7 @@ impl Client {
             self.hang_up(number);
             answered |= is_from_server(&error);
             if left == 0 {
-                return Err(CallError::Away { addr, what: what(&error), answered });
+                return Err(CallError::Away { addr, what: self.access.what(&error), answered });
             }
         }
     }
@@ -219,7 +259,11 @@ impl Client {
         if is_away(error) {
             self.hang_up(number);
             let answered = is_from_server(error);
-            return CallError::Away { addr: addr.to_owned(), what: what(error), answered };
+            return CallError::Away {
+                addr: addr.to_owned(),
+                what: self.access.what(error),
+                answered,
+            };
         }
         CallError::Refused { addr: addr.to_owned(), status: Box::new(error.clone()) }
     }
@@ -240,7 +284,7 @@ impl Client {
         line.at = if next < self.access.endpoints.len() { next } else { 0 };
         line.number = number.saturating_add(1);
         if let Some(endpoint) = self.access.endpoints.get(line.at) {
-            line.channel = endpoint.connect_lazy();
+            line.channel = self.access.channel(endpoint);
         }
     }
 

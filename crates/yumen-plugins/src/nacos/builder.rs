@@ -3,7 +3,13 @@
 //! Checks everything and dials nobody.
 
 use super::{NacosRegistry, Work};
-use std::{path::PathBuf, sync::Mutex, time::Duration};
+use crate::tls::Files;
+use rustls::ClientConfig;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use yumen_settings::{Secret, keys::backends::RegistryNacosSettings};
 
 /// Longest wait for one answer, whatever is asked for: an instance that waits longer misses heartbeats.
@@ -17,6 +23,7 @@ pub(super) struct Plan {
     pub(super) urls: Vec<String>,
     pub(super) timeout: Duration,
     pub(super) user: Option<(String, Secret)>,
+    pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) namespace: String,
     pub(super) group: String,
     pub(super) cluster: String,
@@ -34,6 +41,7 @@ pub struct NacosRegistryBuilder {
     timeout: Duration,
     username: String,
     password: Secret,
+    files: Files,
     cache_dir: Option<PathBuf>,
 }
 
@@ -47,6 +55,7 @@ impl NacosRegistryBuilder {
             timeout: Duration::from_secs(3),
             username: String::new(),
             password: Secret::default(),
+            files: Files::default(),
             cache_dir: None,
         }
     }
@@ -61,6 +70,7 @@ impl NacosRegistryBuilder {
             timeout: settings.timeout,
             username: settings.username.clone(),
             password: settings.password.clone(),
+            files: Files::new(&settings.ca_file, &settings.cert_file, &settings.key_file),
             cache_dir: None,
         }
     }
@@ -96,6 +106,19 @@ impl NacosRegistryBuilder {
         self
     }
 
+    /// `caFile`: whom to trust where addresses begin with `https://`, as PEM. Default, and if empty: the
+    /// system's certificates.
+    pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
+        self.files.ca = ca_file.into();
+        self
+    }
+
+    /// `certFile` and `keyFile`: what is shown to a server that demands a certificate, as PEM. Default: nothing.
+    pub fn identity(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        (self.files.cert, self.files.key) = (cert.into(), key.into());
+        self
+    }
+
     /// `yumen.registry.cacheDir`: where the last set of each kind is kept, so that a process can start while
     /// Nacos is down. Made when it is needed. Default, and if empty: nothing is kept.
     pub fn cache_dir(mut self, cache_dir: impl Into<PathBuf>) -> Self {
@@ -104,7 +127,7 @@ impl NacosRegistryBuilder {
         self
     }
 
-    /// Makes the registry. Nobody is dialled.
+    /// Makes the registry. Nobody is dialled; the files are read.
     ///
     /// # Errors
     /// Everything that is wrong, each with its key.
@@ -123,6 +146,12 @@ impl NacosRegistryBuilder {
         if self.urls.is_empty() {
             problem("urls", "names no server".to_owned());
         }
+        let is_encrypted = urls.iter().any(|url| url.starts_with("https://"));
+        let tls = self.files.config((&urls.join(", "), is_encrypted));
+        let tls = tls.unwrap_or_else(|wrong| {
+            wrong.into_iter().for_each(|(key, what)| problem(key, what));
+            None
+        });
         for (key, name) in [("groupName", &self.group), ("clusterName", &self.cluster)] {
             if name.is_empty() || name.contains("@@") {
                 problem(key, format!("{name:?} is empty or contains @@"));
@@ -143,6 +172,7 @@ impl NacosRegistryBuilder {
             urls,
             timeout,
             user,
+            tls,
             namespace: self.namespace,
             group: self.group,
             cluster: self.cluster,

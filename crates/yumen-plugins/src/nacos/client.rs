@@ -3,14 +3,15 @@
 //! It goes to the next server if one does not answer, and logs in again once if a token is refused. The one
 //! thing to know: the password is sent to log in and nowhere else, and neither it nor a token is in any text.
 
-use crate::http::{Http, escaped, trust};
+use crate::http::{Http, escaped};
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode, body::Bytes, header::CONTENT_TYPE};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use std::{
     fmt,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,6 +28,8 @@ pub(super) struct Access {
     /// Longest time for one answer of one server.
     pub(super) timeout: Duration,
     pub(super) user: Option<(String, Secret)>,
+    /// Whom to trust, where a URL is `https`.
+    pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
 /// Why a call came to nothing.
@@ -72,9 +75,7 @@ impl Client {
     /// # Errors
     /// No encryption can be made where a URL asks for it.
     pub(super) fn new(access: Access) -> Result<Self, String> {
-        let tls = access.urls.iter().any(|url| url.starts_with("https://"));
-        let tls = if tls { Some(trust(None)?) } else { None };
-        let http = Http::new(access.timeout, tls)?;
+        let http = Http::new(access.timeout, access.tls.clone())?;
         Ok(Self { http, access, at: AtomicUsize::new(0), token: Mutex::default() })
     }
 

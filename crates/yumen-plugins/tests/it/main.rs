@@ -18,6 +18,8 @@ mod consul;
 mod etcd;
 #[cfg(feature = "nacos")]
 mod nacos;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "redis"))]
+mod papers;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(all(feature = "consul", feature = "etcd"))]

@@ -104,13 +104,17 @@ section! {
         token "token": Secret = "", Start;
         /// File with the certificates that are trusted. Empty: the system's. A key of Yumen.
         ca_file "caFile": String = "", Start;
+        /// File with the certificate that is shown to the server. Empty: none. A key of Yumen.
+        cert_file "certFile": String = "", Start;
+        /// File with the key of that certificate. A key of Yumen.
+        key_file "keyFile": String = "", Start;
     }
 }
 
 section! {
     /// etcd as registry: `registry.etcd.*`.
     RegistryEtcdSettings "etc.registry.etcd" {
-        /// Where the servers are, as `host:port`.
+        /// Where the servers are, as `host:port`; `https://host:port` for an encrypted connection.
         addrs "addrs": Vec<String> = ["127.0.0.1:2379"], Start;
         /// Longest time for opening a connection.
         dial_timeout "dialTimeout": Duration = "5s", Start;
@@ -126,13 +130,26 @@ section! {
         username "username": String = "", Start;
         /// Password of the user.
         password "password": Secret = "", Start;
+        /// File with the certificates that are trusted. Empty: the system's. A key of Yumen.
+        ca_file "caFile": String = "", Start;
+        /// File with the certificate that is shown to the server. Empty: none. A key of Yumen.
+        cert_file "certFile": String = "", Start;
+        /// File with the key of that certificate. A key of Yumen.
+        key_file "keyFile": String = "", Start;
     }
 }
 
 nacos! {
     /// nacos as registry: `registry.nacos.*`.
     RegistryNacosSettings "etc.registry.nacos" "./run/nacos/naming/cache" "./run/nacos/naming/log"
-        Start, Refused(CLOUD), NoEffect(SDK) => {}
+        Start, Refused(CLOUD), NoEffect(SDK) => {
+            /// File with the certificates that are trusted. Empty: the system's. A key of Yumen.
+            ca_file "caFile": String = "", Start;
+            /// File with the certificate that is shown to the server. Empty: none. A key of Yumen.
+            cert_file "certFile": String = "", Start;
+            /// File with the key of that certificate. A key of Yumen.
+            key_file "keyFile": String = "", Start;
+        }
 }
 
 section! {

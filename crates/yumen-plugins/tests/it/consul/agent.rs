@@ -8,7 +8,7 @@ use std::{
     env,
     fs::{self, File},
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -72,10 +72,6 @@ impl Agent {
 
     pub(crate) fn addr(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.dir.path().to_owned()
     }
 
     /// A registry as due's settings make it, but nobody connects to instances that do not exist.

@@ -1,7 +1,7 @@
 //! A real etcd for one test: on free ports, in a folder of its own, gone with the test.
 
 use super::gateway;
-use crate::registry::within;
+use crate::{papers::Papers, registry::within};
 use serde_json::json;
 use std::{
     env,
@@ -64,7 +64,7 @@ impl Member {
                 .map(|(n, ports)| format!("m{n}=http://127.0.0.1:{}", ports[1]))
                 .collect();
             let launch = |(n, ports): (usize, &[u16])| {
-                Self::launch(version, n, [ports[0], ports[1]], &peers.join(","))
+                Self::launch(version, n, [ports[0], ports[1]], &peers.join(","), &[])
             };
             let mut members: Vec<_> = ports.chunks(2).enumerate().map(launch).collect();
             if within(all_serve(&mut members)).await {
@@ -74,7 +74,44 @@ impl Member {
         panic!("etcd took none of the ports that were offered five times");
     }
 
-    fn launch(version: Version, n: usize, [client, peer]: [u16; 2], peers: &str) -> Self {
+    /// One that serves `https://` there as well, as `shown`, to whoever shows a certificate of `ca.crt`.
+    pub(crate) async fn encrypted(
+        version: Version,
+        papers: &Papers,
+        shown: &str,
+    ) -> (Self, String) {
+        for _ in 0..5 {
+            let ports = free_ports(3);
+            let addr = format!("https://127.0.0.1:{}", ports[2]);
+            let peers = format!("m0=http://127.0.0.1:{}", ports[1]);
+            let [cert, key] = ["crt", "key"].map(|kind| papers.file(&format!("{shown}.{kind}")));
+            let both = format!("http://127.0.0.1:{},{addr}", ports[0]);
+            // Of a flag that is named twice the second counts.
+            let more = [
+                format!("--listen-client-urls={both}"),
+                format!("--advertise-client-urls={both}"),
+                format!("--cert-file={cert}"),
+                format!("--key-file={key}"),
+                format!("--trusted-ca-file={}", papers.file("ca.crt")),
+                "--client-cert-auth".to_owned(),
+            ];
+            let member = Self::launch(version, 0, [ports[0], ports[1]], &peers, &more);
+            let mut members = [member];
+            if within(all_serve(&mut members)).await {
+                let [member] = members;
+                return (member, addr);
+            }
+        }
+        panic!("etcd took none of the ports that were offered five times");
+    }
+
+    fn launch(
+        version: Version,
+        n: usize,
+        [client, peer]: [u16; 2],
+        peers: &str,
+        more: &[String],
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (client_url, peer_url) =
             (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
@@ -88,7 +125,8 @@ impl Member {
             ("--initial-advertise-peer-urls", peer_url),
             ("--initial-cluster", peers.to_owned()),
         ];
-        let args = args.map(|(name, value)| format!("{name}={value}")).to_vec();
+        let mut args = args.map(|(name, value)| format!("{name}={value}")).to_vec();
+        args.extend_from_slice(more);
         let child = spawn(version, &args, &dir);
         Self { version, args, port: client, child, dir }
     }

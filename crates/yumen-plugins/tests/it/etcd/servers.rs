@@ -6,6 +6,7 @@ use std::future::Future;
 mod away;
 mod cluster;
 mod records;
+mod tls;
 
 /// Each name is a test on both versions.
 macro_rules! on_both {

@@ -5,10 +5,13 @@ use crate::{
         agent::{Agent, brisk},
         plain::{self, ROOT},
     },
+    papers::Papers,
     registry::{follow, is_well, join, node, says, until_ids, within},
 };
 use serde_json::json;
 use yumen_core::{cluster::Kind, registry::Registry};
+use yumen_plugins::consul::ConsulRegistry;
+use yumen_settings::keys::backends::RegistryConsulSettings;
 
 /// Nobody may do anything without a token.
 async fn guarded() -> Agent {
@@ -84,53 +87,57 @@ async fn a_token_that_is_taken_away_is_told_and_one_that_comes_back_heals() {
     until_ids(&mut nodes, &["a"]).await;
 }
 
-/// An authority, and a certificate of it for 127.0.0.1 with its key, as PEM.
-fn authority() -> (String, String, String) {
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let certificate = authority.self_signed(&authority_key).unwrap();
-    let issuer = rcgen::Issuer::new(authority, authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let server = server.signed_by(&key, &issuer).unwrap();
-    (certificate.pem(), server.pem(), key.serialize_pem())
+/// An agent that is also there by https, as `us` of the papers, with these further words about that.
+async fn encrypted(papers: &Papers, more: serde_json::Value) -> (Agent, String) {
+    let https = std::sync::atomic::AtomicU16::new(0);
+    let agent = Agent::with(false, |_, port| {
+        https.store(port, std::sync::atomic::Ordering::Relaxed);
+        let mut words =
+            json!({ "cert_file": papers.file("us.crt"), "key_file": papers.file("us.key") });
+        words.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "ports": { "https": port }, "tls": { "https": words } })
+    })
+    .await;
+    (agent, format!("https://127.0.0.1:{}", https.into_inner()))
 }
 
 #[tokio::test]
 async fn an_encrypted_agent_is_trusted_by_its_authority_and_by_nothing_else() {
-    let (ca, certificate, key) = authority();
-    let https = std::sync::atomic::AtomicU16::new(0);
-    let agent = Agent::with(false, |dir, port| {
-        https.store(port, std::sync::atomic::Ordering::Relaxed);
-        let file = |name: &str, text: &str| {
-            std::fs::write(dir.join(name), text).unwrap();
-            dir.join(name)
-        };
-        json!({
-            "ports": { "https": port },
-            "tls": { "https": { "cert_file": file("cert.pem", &certificate), "key_file": file("key.pem", &key) } }
-        })
-    })
-    .await;
-    let addr = format!("https://127.0.0.1:{}", https.into_inner());
-    let file = |name: &str, text: &str| {
-        let file = agent.dir().join(name);
-        std::fs::write(&file, text).unwrap();
-        file
-    };
-    let registry = brisk(&addr).ca_file(file("ca.pem", &ca)).build().unwrap();
+    let papers = Papers::new();
+    let (agent, addr) = encrypted(&papers, json!({})).await;
+    let registry = brisk(&addr).ca_file(papers.path("ca.crt")).build().unwrap();
     join(&registry, &node("a")).await;
     until_ids(&mut follow(&registry).await, &["a"]).await;
 
-    let (foreign, ..) = authority();
-    let registry = brisk(&addr).ca_file(file("foreign.pem", &foreign)).build().unwrap();
+    let registry = brisk(&addr).ca_file(papers.path("foreign.crt")).build().unwrap();
     let error = within(registry.join(&node("b"))).await.unwrap_err().to_string();
     assert!(error.contains("certificate") && error.contains(&addr), "{error}");
     // An agent that does not speak TLS is not spoken to in the clear.
     let clear = format!("https://{}", agent.addr());
-    let registry = brisk(&clear).ca_file(file("ca.pem", &ca)).build().unwrap();
+    let registry = brisk(&clear).ca_file(papers.path("ca.crt")).build().unwrap();
     within(registry.join(&node("b"))).await.unwrap_err();
+    let there = plain::get(&agent.addr(), "/v1/agent/services").await;
+    assert_eq!(there.as_object().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_agent_that_demands_a_certificate_is_shown_the_one_that_is_on_disk() {
+    let papers = Papers::new();
+    let demands = json!({ "ca_file": papers.file("ca.crt"), "verify_incoming": true });
+    let (agent, addr) = encrypted(&papers, demands).await;
+    let naked = brisk(&addr).ca_file(papers.path("ca.crt")).build().unwrap();
+    let error = within(naked.join(&node("a"))).await.unwrap_err().to_string();
+    assert!(error.contains(&addr) && error.contains("ertificate"), "{error}");
+    papers.replace("mine.crt", "them.crt");
+    papers.replace("mine.key", "them.key");
+    let mut settings = RegistryConsulSettings::default();
+    (settings.addr, settings.ca_file) = (addr, papers.file("ca.crt"));
+    (settings.cert_file, settings.key_file) = (papers.file("mine.crt"), papers.file("mine.key"));
+    let registry = ConsulRegistry::new(&settings).unwrap();
+    within(registry.join(&node("a"))).await.unwrap_err();
+    papers.replace("mine.crt", "us.crt");
+    papers.replace("mine.key", "us.key");
+    join(&registry, &node("a")).await;
     let there = plain::get(&agent.addr(), "/v1/agent/services").await;
     assert_eq!(there.as_object().unwrap().len(), 1);
 }

@@ -1,12 +1,14 @@
 //! Who may connect, and over what: users with rights, and TLS on both sides.
 
 use super::*;
-use crate::redis::{
-    cluster::Cluster,
-    launch::{Launched, Make},
+use crate::{
+    papers::Papers,
+    redis::{
+        cluster::Cluster,
+        launch::{Launched, Make},
+    },
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use yumen_plugins::redis::RedisLocator;
 
 /// What the user of a locator must be allowed, and no more.
@@ -40,38 +42,10 @@ async fn on_redis_cluster_the_same_rights_are_enough() {
     assert_eq!(locator().health(), Health::Good);
 }
 
-/// Certificates of a test: who signs, the server, and one that nobody trusts.
-struct Papers(tempfile::TempDir);
-
 impl Papers {
-    fn new() -> Self {
-        let this = Self(tempfile::tempdir().unwrap());
-        let ca = |name: &str| {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new(Vec::new()).unwrap();
-            params.distinguished_name.push(DnType::CommonName, name);
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            std::fs::write(this.path(name), params.self_signed(&key).unwrap().pem()).unwrap();
-            Issuer::new(params, key)
-        };
-        ca("foreign.crt");
-        let issuer = ca("ca.crt");
-        let key = KeyPair::generate().unwrap();
-        let mut us = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        us.distinguished_name.push(DnType::CommonName, "us");
-        let us = us.signed_by(&key, &issuer).unwrap().pem();
-        std::fs::write(this.path("us.crt"), us).unwrap();
-        std::fs::write(this.path("us.key"), key.serialize_pem()).unwrap();
-        this
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     /// Plain connections are refused, and those without a certificate that is trusted.
     fn server(&self) -> Vec<String> {
-        let file = |name: &str| self.path(name).to_string_lossy().into_owned();
+        let file = |name: &str| self.file(name);
         let words = [
             "--port",
             "0",
@@ -92,7 +66,7 @@ impl Papers {
     }
 
     fn cli(&self) -> Vec<String> {
-        let file = |name: &str| self.path(name).to_string_lossy().into_owned();
+        let file = |name: &str| self.file(name);
         let words = ["--tls", "--cacert", &file("ca.crt"), "--cert", &file("us.crt"), "--key"];
         words.iter().map(|word| (*word).to_owned()).chain([file("us.key")]).collect()
     }
@@ -112,7 +86,7 @@ async fn with_tls_both_sides_show_a_certificate_that_the_other_trusts() {
     within(60, conformance::locator(&locator)).await;
     let mut settings = yumen_settings::keys::stores::LocateRedisSettings::default();
     settings.addrs = vec![server.addr()];
-    let file = |name: &str| papers.path(name).to_string_lossy().into_owned();
+    let file = |name: &str| papers.file(name);
     (settings.ca_file, settings.cert_file) = (file("ca.crt"), file("us.crt"));
     settings.key_file = file("us.key");
     let same = RedisLocator::new(&settings).unwrap();
