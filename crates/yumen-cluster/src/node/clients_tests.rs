@@ -276,6 +276,29 @@ fn w05_a_place_that_is_gone_or_wrong_is_asked_for_once_more() {
 }
 
 #[test]
+fn w05_a_node_that_logs_a_user_in_knows_where_before_any_news_of_it() {
+    run(async |b, session, clients| {
+        b.online(7, "gate-2").await;
+        clients.push(SEVEN, 9, &Msg(1)).await.unwrap();
+        assert_eq!(log(&b.paper), ["[2] push 7 9/0 1"], "it is remembered");
+        // The user comes to another gate, which claims it there, and no news of that has come.
+        b.online(7, "gate-1").await;
+        session.bind(SEVEN).await.unwrap();
+        log(&b.paper);
+        clients.push(SEVEN, 9, &Msg(2)).await.unwrap();
+        assert_eq!(log(&b.paper), ["push 7 9/0 2"]);
+        b.locator.release(SEVEN, &Place::gate("gate-1"), epoch_of(b).await).await.unwrap();
+        session.unbind().await.unwrap();
+        let gone = clients.push(SEVEN, 9, &Msg(3)).await.unwrap_err();
+        assert_eq!(gone.code(), Code::NOT_FOUND);
+    });
+}
+
+async fn epoch_of(b: &Bench<Notes>) -> yumen_proto::id::Epoch {
+    b.locator.find(SEVEN, &Role::Gate).await.unwrap().unwrap().epoch
+}
+
+#[test]
 fn a_session_of_another_node_has_no_connection() {
     run(async |b, _, _| {
         b.send_as(NODE, 1, 0, Some(7), "");

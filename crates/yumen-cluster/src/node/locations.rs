@@ -84,6 +84,13 @@ impl Locations {
         self.places.borrow_mut().remove(&(user, role));
     }
 
+    /// The user's place in this role has just changed: neither what is remembered of it is right, nor what
+    /// somebody is being answered.
+    pub(super) fn outdated(&self, user: UserId, role: Role) {
+        self.moves.set(self.moves.get().wrapping_add(1));
+        self.forget(user, role);
+    }
+
     /// Makes `place` the user's place.
     pub(crate) async fn claim(&self, user: UserId, place: Place) -> Result<Claim, Status> {
         let here = place == self.bound.me;

@@ -5,7 +5,7 @@
 
 use crate::node::{extract::Head, hub::Hub, message::Body, remote::SessionRemote};
 use std::{cell::Cell, fmt, net::SocketAddr, rc::Rc};
-use yumen_core::{Code, Status};
+use yumen_core::{Code, Status, locator::Role};
 use yumen_mesh::LinkId;
 use yumen_proto::{
     id::{ConnId, InstanceId, RouteId, UserId},
@@ -124,6 +124,8 @@ impl Session {
         }
         self.target()?;
         self.hub.call(self.link, Command::Bind { conn: self.conn, user }).await?;
+        // News of it may come behind the next push.
+        self.hub.locations.outdated(user, Role::Gate);
         self.user.set(Some(user));
         Ok(())
     }
@@ -136,6 +138,7 @@ impl Session {
         self.target()?;
         let user = self.user.get().ok_or_else(|| Status::unauthorized("not logged in"))?;
         self.hub.call(self.link, Command::Unbind { user }).await?;
+        self.hub.locations.outdated(user, Role::Gate);
         self.user.set(None);
         Ok(())
     }
