@@ -27,6 +27,8 @@ const READY_EVERY: Duration = Duration::from_millis(50);
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for its end before it is killed.
 const END_MAX: Duration = Duration::from_secs(5);
+/// Who is silent for so many milliseconds has failed, for the other servers of a Redis Cluster.
+const REDIS_SILENT_MS: u32 = 2_000;
 /// Another port is tried where somebody was faster.
 const PORTS_MAX: usize = 5;
 
@@ -39,6 +41,8 @@ pub enum Kind {
     Consul,
     /// The locator.
     Redis,
+    /// One server of the locator on several: alone it knows of no other.
+    RedisOfMany,
 }
 
 impl Kind {
@@ -47,7 +51,7 @@ impl Kind {
         match self {
             Self::Etcd => "etcd",
             Self::Consul => "consul",
-            Self::Redis => "redis-server",
+            Self::Redis | Self::RedisOfMany => "redis-server",
         }
     }
 
@@ -55,7 +59,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Etcd | Self::Consul => self.program(),
-            Self::Redis => "redis",
+            Self::Redis | Self::RedisOfMany => "redis",
         }
     }
 
@@ -65,7 +69,7 @@ impl Kind {
             Self::Etcd => "apt-get install -y etcd-server",
             // Debian has none; the repository builds one for its tests.
             Self::Consul => "cargo xtask up consul && export PATH=$PATH:$PWD/target/servers",
-            Self::Redis => "apt-get install -y redis-server",
+            Self::Redis | Self::RedisOfMany => "apt-get install -y redis-server",
         }
     }
 
@@ -98,7 +102,7 @@ impl Kind {
                 "-grpc-port=-1".to_owned(),
                 "-log-level=warn".to_owned(),
             ],
-            Self::Redis => vec![
+            Self::Redis | Self::RedisOfMany => vec![
                 "--bind".to_owned(),
                 "127.0.0.1".to_owned(),
                 "--port".to_owned(),
@@ -111,7 +115,15 @@ impl Kind {
                 dir.display().to_string(),
             ],
         };
-        words.into_iter().map(OsString::from).collect()
+        let many = [
+            format!("--cluster-enabled yes --cluster-port {gossip}"),
+            format!("--cluster-node-timeout {REDIS_SILENT_MS}"),
+            // A copy without a file, at once.
+            "--repl-diskless-sync yes --repl-diskless-sync-delay 0".to_owned(),
+        ];
+        let many = many.iter().filter(|_| self == Self::RedisOfMany);
+        let many = many.flat_map(|words| words.split(' ')).map(OsString::from);
+        words.into_iter().map(OsString::from).chain(many).collect()
     }
 
     /// Whether it answers at `address` and is healthy.
@@ -122,7 +134,7 @@ impl Kind {
             Self::Etcd => (b"GET /health HTTP/1.0\r\n\r\n", b"\"health\":\"true\""),
             // Its leader has registered its own node: before that no service is listed.
             Self::Consul => (b"GET /v1/catalog/nodes HTTP/1.0\r\n\r\n", b"\"Datacenter\""),
-            Self::Redis => (b"PING\r\n", b"+PONG"),
+            Self::Redis | Self::RedisOfMany => (b"PING\r\n", b"+PONG"),
         };
         stream.write_all(question)?;
         let mut seen = Vec::new();
@@ -145,6 +157,8 @@ pub struct Backend {
     program: PathBuf,
     dir: PathBuf,
     port: u16,
+    /// Further ones, for those that need them.
+    more: [u16; 2],
     child: Child,
 }
 
@@ -159,9 +173,10 @@ impl Backend {
         let mut last = io::Error::from(ErrorKind::AddrInUse);
         for _ in 0..PORTS_MAX {
             let port = free_port()?;
-            let child = spawn(kind, &program, dir, port)?;
-            let mut backend =
-                Self { kind, program: program.clone(), dir: dir.to_owned(), port, child };
+            let more = free_ports()?;
+            let child = spawn(kind, &program, dir, (port, more))?;
+            let (program, dir) = (program.clone(), dir.to_owned());
+            let mut backend = Self { kind, program, dir, port, more, child };
             match backend.wait_until_it_serves() {
                 Ok(()) => return Ok(backend),
                 Err(error) => last = error,
@@ -176,7 +191,7 @@ impl Backend {
     /// # Errors
     /// As [`Backend::start`].
     pub fn restart(&mut self) -> io::Result<()> {
-        self.child = spawn(self.kind, &self.program, &self.dir, self.port)?;
+        self.child = spawn(self.kind, &self.program, &self.dir, (self.port, self.more))?;
         self.wait_until_it_serves()
     }
 
@@ -208,13 +223,35 @@ impl Backend {
     /// # Errors
     /// `InvalidData` from anything but Redis; those of the system.
     pub fn keys(&self) -> io::Result<u64> {
+        let line = self.ask_redis("DBSIZE")?;
+        let count = line.strip_prefix(':').and_then(|count| count.parse().ok());
+        count.ok_or_else(|| ErrorKind::InvalidData.into())
+    }
+
+    /// The port at which servers of one Redis Cluster talk to each other.
+    pub(crate) fn gossip(&self) -> u16 {
+        self.more[1]
+    }
+
+    /// What Redis answers to a command: the line that holds it.
+    ///
+    /// # Errors
+    /// `Other` with its words, if it refuses; those of the system.
+    pub(crate) fn ask_redis(&self, command: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.address(), ANSWER_MAX)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
-        stream.write_all(b"DBSIZE\r\n")?;
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line)?;
-        let count = line.trim_end().strip_prefix(':').and_then(|count| count.parse().ok());
-        count.ok_or_else(|| ErrorKind::InvalidData.into())
+        stream.write_all(format!("{command}\r\n").as_bytes())?;
+        let (mut reader, mut line) = (BufReader::new(stream), String::new());
+        reader.read_line(&mut line)?;
+        if let Some(len) = line.strip_prefix('$') {
+            let len = len.trim_end().parse().map_err(|_| ErrorKind::InvalidData)?;
+            line.clear();
+            reader.take(len).read_to_string(&mut line)?;
+        }
+        if line.starts_with('-') {
+            return Err(io::Error::other(format!("Redis refused {command}: {}", line.trim_end())));
+        }
+        Ok(line.trim_end().to_owned())
     }
 
     /// Kills it at once and waits for its end.
@@ -279,16 +316,16 @@ fn missing(kind: Kind) -> io::Error {
     io::Error::new(ErrorKind::NotFound, text)
 }
 
-fn spawn(kind: Kind, program: &Path, dir: &Path, port: u16) -> io::Result<Child> {
-    // Held together, so that they differ.
-    let held = [free_listener()?, free_listener()?];
-    let [one, other] = held.each_ref().map(|held| held.local_addr());
-    let free = [one?.port(), other?.port()];
-    drop(held);
+fn spawn(
+    kind: Kind,
+    program: &Path,
+    dir: &Path,
+    (port, more): (u16, [u16; 2]),
+) -> io::Result<Child> {
     let log = dir.join(kind.program()).with_extension("log");
     let log = File::options().create(true).append(true).open(log)?;
     leashed(program)?
-        .args(kind.arguments(dir, port, free))
+        .args(kind.arguments(dir, port, more))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -298,6 +335,13 @@ fn spawn(kind: Kind, program: &Path, dir: &Path, port: u16) -> io::Result<Child>
 /// A port that was free a moment ago.
 fn free_port() -> io::Result<u16> {
     Ok(free_listener()?.local_addr()?.port())
+}
+
+/// Two more that differ.
+fn free_ports() -> io::Result<[u16; 2]> {
+    let held = [free_listener()?, free_listener()?];
+    let [one, other] = held.each_ref().map(|held| held.local_addr());
+    Ok([one?.port(), other?.port()])
 }
 
 fn free_listener() -> io::Result<TcpListener> {

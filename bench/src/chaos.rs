@@ -8,6 +8,7 @@ pub(crate) mod clients;
 pub(crate) mod game;
 mod lines;
 pub(crate) mod plan;
+mod redis;
 mod saves;
 pub(crate) mod serve;
 mod sheet;

@@ -33,7 +33,10 @@ enum Soak {
     Chaos,
     /// Every process of a fleet replaced under 2,000 clients; the report goes to bench/results
     Roll,
-    /// The same over slow lines through a Toxiproxy that are cut, for a quarter of an hour
+    /// Every server of a Redis Cluster killed and stopped three times under 2,000 clients who are claimed
+    /// at gate after gate, for a quarter of an hour
+    Failover,
+    /// A fleet over slow lines through a Toxiproxy that are cut, for a quarter of an hour
     Lines,
     /// Whole clusters on the virtual network, 5,000 seeds (or --seeds), each twice
     Sim,
@@ -56,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<(), Error> {
             let report = format!("bench/results/roll-{}.json", today.trim());
             stage::roll(workspace, stage::CHAOS_CLIENTS, &report)
         }
+        Some(Soak::Failover) => stage::chaos(workspace, "failover-long", 36),
         Some(Soak::Lines) => stage::lines(workspace, "lines-long", 50),
         Some(Soak::Sim) => {
             let test = "cargo test -p yumen-sim --test it two_hundred -- --nocapture";

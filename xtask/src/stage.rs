@@ -141,6 +141,7 @@ impl Stage {
             }
             Self::Chaos => {
                 chaos(workspace, "ci", CHAOS_FAULTS)?;
+                chaos(workspace, "failover", 2)?;
                 lines(workspace, "lines", 3)?;
                 roll(workspace, ROLL_CLIENTS, "target/chaos/roll/report.json")
             }

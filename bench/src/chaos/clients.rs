@@ -36,6 +36,9 @@ pub struct ClientsArgs {
     /// Pause of a client between two rounds of three requests, in milliseconds.
     #[arg(long, default_value_t = 1_500)]
     pause_ms: u64,
+    /// How long a client stays at a gate on average before it goes to the next, in milliseconds; 0: for good.
+    #[arg(long, default_value_t = 0)]
+    roam_ms: u64,
     /// The file for what they see.
     #[arg(long)]
     log: PathBuf,
@@ -129,6 +132,7 @@ async fn play(
         let bot = Bot {
             index,
             pause: Duration::from_millis(args.pause_ms),
+            roam_ms: args.roam_ms,
             clients: clients.clone(),
             sheet: Rc::clone(sheet),
             orders: orders.clone(),

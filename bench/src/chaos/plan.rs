@@ -20,6 +20,11 @@ pub(crate) enum Length {
     /// Kills of one gate and two nodes for ten minutes. The others live through all of it: their
     /// memory and descriptors have to level off.
     Memory,
+    /// One server of a Redis Cluster killed and one stopped, each until its replica has long taken over,
+    /// while clients go from gate to gate and are claimed at each. A minute.
+    Failover,
+    /// Every server of it killed and stopped, three times. A quarter of an hour.
+    FailoverLong,
     /// Every node, then every gate, stopped as an update stops it and replaced, one at a time. A minute
     /// and a half.
     Roll,
@@ -63,6 +68,9 @@ pub(super) const LINKS: &str = "links";
 pub(super) const ETCD: &str = "etcd";
 /// The locator.
 pub(super) const REDIS: &str = "redis";
+/// The servers of the locator in runs of failovers: three primaries, then a replica of each.
+pub(super) const REDIS_SERVERS: [&str; 6] =
+    ["redis-1", "redis-2", "redis-3", "redis-4", "redis-5", "redis-6"];
 
 impl FromStr for Step {
     type Err = String;
@@ -72,14 +80,15 @@ impl FromStr for Step {
         let wrong = || format!("{text:?} is not as redis:kill:20:10");
         let words: Vec<&str> = text.split(':').collect();
         let [who, how, outage, calm] = words.as_slice() else { return Err(wrong()) };
-        let mut all = GATES.into_iter().chain(NODES).chain([ETCD, REDIS, LINKS]);
+        let fleet = GATES.into_iter().chain(NODES).chain([ETCD, REDIS, LINKS]);
+        let mut all = fleet.chain(REDIS_SERVERS);
         let who = all.find(|name| name == who).ok_or_else(wrong)?;
         let how = match *how {
             "kill" => How::Kill,
             "stop" => How::Stop,
-            "roll" if [ETCD, REDIS].contains(&who) => return Err(wrong()),
+            "roll" if !GATES.contains(&who) && !NODES.contains(&who) => return Err(wrong()),
             "roll" => How::Roll,
-            "cut" => How::Cut,
+            "cut" if !is_redis_server(who) => How::Cut,
             _ => return Err(wrong()),
         };
         if who == LINKS && how != How::Cut {
@@ -88,6 +97,11 @@ impl FromStr for Step {
         let seconds = |text: &str| text.parse().map(Duration::from_secs).map_err(|_| wrong());
         Ok(Self { who, how, outage: seconds(outage)?, calm: seconds(calm)? })
     }
+}
+
+/// Whether it is a server of a Redis Cluster.
+pub(super) fn is_redis_server(who: &str) -> bool {
+    REDIS_SERVERS.contains(&who)
 }
 
 impl Length {
@@ -138,6 +152,17 @@ impl Length {
                 let round = [(ETCD, 20), (LINKS, 4), (REDIS, 20), ("node-1", 20), (LINKS, 8)];
                 let all = round.into_iter().cycle().take(50);
                 all.map(|(who, outage)| step(who, How::Cut, outage, 10)).collect()
+            }
+            // The checker wants everybody served from 10 s after a fault on.
+            Self::Failover => {
+                vec![step("redis-1", How::Kill, 16, 8), step("redis-2", How::Stop, 16, 8)]
+            }
+            Self::FailoverLong => {
+                // Each time its replica has the slots, which is the next to lose them.
+                let round = [How::Kill, How::Stop].into_iter().flat_map(|how| {
+                    REDIS_SERVERS.into_iter().map(move |who| step(who, how, 16, 8))
+                });
+                round.cycle().take(36).collect()
             }
             Self::Memory => {
                 let turns = ["gate-1", "node-1", "node-2"].into_iter().cycle().take(25);
@@ -195,13 +220,34 @@ mod tests {
     }
 
     #[test]
+    fn a_failover_takes_a_minute_and_a_long_run_of_them_hits_every_server_both_ways() {
+        let took = |steps: &[Step]| steps.iter().map(|step| step.outage + step.calm).sum();
+        let (short, long) = (Length::Failover.steps(), Length::FailoverLong.steps());
+        assert!(Duration::from_secs(50) > took(&short));
+        assert!(Duration::from_secs(15 * 60) > took(&long));
+        for (who, how) in
+            REDIS_SERVERS.into_iter().flat_map(|who| [(who, How::Kill), (who, How::Stop)])
+        {
+            assert_eq!(long.iter().filter(|step| (step.who, step.how) == (who, how)).count(), 3);
+        }
+        assert!(short.iter().chain(&long).all(|step| step.outage.as_secs() >= 16));
+        assert_eq!("redis-4:stop:16:8".parse::<Step>().unwrap().who, "redis-4");
+    }
+
+    #[test]
     fn a_fault_is_written_as_who_how_and_two_times() {
         let step: Step = "redis:stop:20:10".parse().unwrap();
         assert_eq!((step.who, step.how), (REDIS, How::Stop));
         assert_eq!((step.outage.as_secs(), step.calm.as_secs()), (20, 10));
-        for wrong in
-            ["redis", "links:kill:1:1", "nobody:kill:1:1", "redis:hit:1:1", "redis:kill:x:1"]
-        {
+        for wrong in [
+            "redis",
+            "links:kill:1:1",
+            "redis-1:cut:1:1",
+            "redis-1:roll:1:1",
+            "nobody:kill:1:1",
+            "redis:hit:1:1",
+            "redis:kill:x:1",
+        ] {
             assert!(wrong.parse::<Step>().unwrap_err().contains(wrong));
         }
     }

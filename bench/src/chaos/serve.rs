@@ -26,7 +26,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ID")]
     node: Vec<String>,
     /// The fleet's etcd and Redis; without them everything stays in this process.
-    #[arg(long, value_names = ["ETCD", "REDIS"], num_args = 2)]
+    /// Several servers of Redis are one cluster.
+    #[arg(long, value_names = ["ETCD", "REDIS"], num_args = 2..)]
     fleet: Vec<SocketAddr>,
     /// Where users' counts are kept when they move from node to node; without it they die with a node.
     #[arg(long, value_name = "DIR")]
@@ -46,10 +47,11 @@ pub struct ServeArgs {
 pub(crate) fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     crate::backend::die_with_parent(args.parent)?;
     let mut loader = Loader::new();
-    if let [etcd, redis] = args.fleet.as_slice() {
+    if let [etcd, redis @ ..] = args.fleet.as_slice() {
+        let redis: Vec<_> = redis.iter().map(SocketAddr::to_string).collect();
         for set in [
             format!("registry.etcd.addrs={etcd}"),
-            format!("locate.redis.addrs={redis}"),
+            format!("locate.redis.addrs={}", redis.join(",")),
             format!("cluster.gate.addr={}", args.link),
             format!("cluster.node.addr={}", args.link),
             format!("yumen.gate.closesPerSecondMax={CLOSES_PER_SECOND}"),

@@ -3,7 +3,8 @@
 //! It looks at the size of every process once a second, and never at what the clients see.
 use super::clients::Look;
 use super::lines::Lines;
-use super::plan::{ETCD, GATES, How, LINKS, NODES, REDIS, Step};
+use super::plan::{ETCD, GATES, How, LINKS, NODES, REDIS, Step, is_redis_server};
+use super::redis;
 use super::sheet::Sheet;
 use super::{CLIENTS_LOG, EVENTS_LOG};
 use crate::backend::{Backend, Kind, Scratch, Signal, signal};
@@ -29,6 +30,8 @@ const SETTLE: Duration = Duration::from_secs(4);
 const READY_EVERY: Duration = Duration::from_millis(100);
 /// Longest stop of a process, and longest wait until the one in its place is ready.
 const REPLACE_MAX: Duration = Duration::from_secs(45);
+/// Where they roam, a client is at a gate for so many milliseconds on average.
+const ROAM_MS: u32 = 10_000;
 /// All play undisturbed for so long before the first fault and behind the last.
 const UNDISTURBED: Duration = Duration::from_secs(6);
 
@@ -89,9 +92,17 @@ pub(crate) fn run(run: &Run<'_>, say: &mut dyn FnMut(&str)) -> io::Result<()> {
 impl<'a> World<'a> {
     fn start(run: &'a Run<'a>, scratch: &Path) -> io::Result<Self> {
         let mut backends = BTreeMap::new();
+        let fails_over = run.steps.iter().any(|step| is_redis_server(step.who));
+        if fails_over && run.slow.is_some() {
+            let text = "the servers of a Redis Cluster are not behind slow lines";
+            return Err(io::Error::new(ErrorKind::InvalidInput, text));
+        }
         if !run.one_process {
-            for (name, kind) in [(ETCD, Kind::Etcd), (REDIS, Kind::Redis)] {
-                backends.insert(name, Backend::start(kind, scratch)?);
+            backends.insert(ETCD, Backend::start(Kind::Etcd, scratch)?);
+            if fails_over {
+                backends.extend(redis::start(scratch)?);
+            } else {
+                backends.insert(REDIS, Backend::start(Kind::Redis, scratch)?);
             }
         }
         let lines = run.slow.map(|slow| Lines::start(run.dir, slow)).transpose()?;
@@ -103,6 +114,8 @@ impl<'a> World<'a> {
                 "chaos-clients".to_owned(),
                 format!("--clients={}", run.clients),
                 format!("--log={}", log.display()),
+                // What fails over is what claims are made at.
+                format!("--roam-ms={}", if fails_over { ROAM_MS } else { 0 }),
             ],
         )?;
         let events = Sheet::create(&run.dir.join(EVENTS_LOG))?;
@@ -137,8 +150,8 @@ impl<'a> World<'a> {
         let role = if GATES.contains(&name) { "gate" } else { "node" };
         let mut arguments =
             vec!["chaos-serve".to_owned(), format!("--{role}={name}"), "--fleet".to_owned()];
-        for who in [ETCD, REDIS] {
-            let backend = self.backends.get(who).ok_or(ErrorKind::NotFound)?;
+        // etcd comes before Redis by name.
+        for (who, backend) in &self.backends {
             let address = match &mut self.lines {
                 Some(lines) => lines.to(who, backend.address())?,
                 None => backend.address(),
@@ -340,8 +353,11 @@ impl<'a> World<'a> {
 
     /// Writes down how many keys the locator holds. Call it while Redis answers.
     fn count_keys(&self) -> io::Result<()> {
-        let Some(redis) = self.backends.get(REDIS) else { return Ok(()) };
-        self.event("keys", &redis.keys()?.to_string())
+        let of_redis = self.backends.iter().filter(|(name, _)| **name != ETCD);
+        match redis::keys(of_redis.map(|(_, backend)| backend))? {
+            0 => Ok(()),
+            keys => self.event("keys", &keys.to_string()),
+        }
     }
 
     /// Writes down how large a process is.

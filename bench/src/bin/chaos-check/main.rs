@@ -9,7 +9,7 @@
 //! | Words | Meaning |
 //! |---|---|
 //! | `open GATE`, `shut GATE` | connected; could not connect |
-//! | `lost WHY` | left the gate: `cut`, `silent`, or as told: `home`, `stop` |
+//! | `lost WHY` | left the gate: `cut`, `silent`, as told: `home`, `stop`; or of its own will: `roam` |
 //! | `enter N`, `free N`, `held N` | request N: log in and take a node; to any node; to the own node |
 //! | `in` | logged in, with a node |
 //! | `ok N LIFE COUNT` | N took effect in that life of a node, as the user's COUNT-th |

@@ -5,7 +5,7 @@ use super::{Orders, Tally};
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,8 @@ const RETRY_MS: u64 = 400;
 const SILENCE_MAX: u32 = 3;
 /// Most requests that wait; more are not sent.
 const WAITING_MAX: usize = 12;
+/// What an answered request pushes has come by then.
+const PUSHED_AFTER: Duration = Duration::from_secs(1);
 /// Clients start, and go home, one after the other within this time.
 const SPREAD_MS: u64 = 2_000;
 
@@ -30,6 +32,8 @@ pub(super) struct Bot {
     pub(super) index: u32,
     /// Between two rounds.
     pub(super) pause: Duration,
+    /// How long it stays at a gate on average; 0: for good.
+    pub(super) roam_ms: u64,
     pub(super) clients: Clients,
     pub(super) sheet: Rc<Sheet>,
     pub(super) orders: watch::Receiver<Orders>,
@@ -61,6 +65,8 @@ enum Left {
     Silent,
     /// It was told to go home.
     Home,
+    /// It had been there for long.
+    Roam,
     /// It was told to stop.
     Stop,
 }
@@ -71,6 +77,7 @@ impl Left {
             Self::Cut => "cut",
             Self::Silent => "silent",
             Self::Home => "home",
+            Self::Roam => "roam",
             Self::Stop => "stop",
         }
     }
@@ -155,6 +162,7 @@ impl Bot {
         tally: &Tally,
     ) -> io::Result<Left> {
         let mut entered = None;
+        let mut until = pin!(self.roaming());
         loop {
             if !visit.client.is_open() {
                 return Ok(Left::Cut);
@@ -177,7 +185,27 @@ impl Bot {
                 biased;
                 left = self.told(gate) => return Ok(left),
                 _ = visit.client.closed() => return Ok(Left::Cut),
+                () = &mut until => break,
                 () = sleep(pause) => {}
+            }
+        }
+        // What was asked here is answered here, and what that pushes arrives.
+        while let Some(ended) = asks.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        sleep(PUSHED_AFTER).await;
+        Ok(if visit.client.is_open() { Left::Roam } else { Left::Cut })
+    }
+
+    /// Ends when the client has been at a gate for long enough.
+    fn roaming(&self) -> impl Future<Output = ()> + use<> {
+        // Half of it and up to as much again.
+        let stay = Duration::from_millis(self.roam_ms / 2).saturating_add(self.some(self.roam_ms));
+        let roams = self.roam_ms > 0;
+        async move {
+            match roams {
+                true => sleep(stay).await,
+                false => std::future::pending().await,
             }
         }
     }

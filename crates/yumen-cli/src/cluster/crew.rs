@@ -274,7 +274,7 @@ fn settings(registry: &Backend, redis: &Backend, level: &str) -> String {
     let (name, at, redis) = (registry.kind().name(), registry.address(), redis.address());
     let addr = match registry.kind() {
         Kind::Consul => format!("addr = \"{at}\""),
-        Kind::Etcd | Kind::Redis => format!("addrs = [\"{at}\"]"),
+        Kind::Etcd | Kind::Redis | Kind::RedisOfMany => format!("addrs = [\"{at}\"]"),
     };
     format!(
         "[yumen.registry]\nbackends = [\"{name}\"]\n\n[registry.{name}]\n{addr}\n\n\
