@@ -26,5 +26,7 @@ mod redis;
 mod registries;
 #[cfg(any(feature = "consul", feature = "etcd"))]
 mod registry;
+#[cfg(all(feature = "consul", feature = "nacos"))]
+mod toxics;
 #[cfg(any(feature = "consul", feature = "etcd"))]
 mod wire;

@@ -1,5 +1,5 @@
 //! The registry on Nacos.
 
 mod builder;
-mod server;
+pub(crate) mod server;
 mod servers;

@@ -5,6 +5,7 @@ mod events;
 mod foreign_gate;
 mod foreign_mesh;
 mod foreign_node;
+mod moving;
 
 use crate::{clients, recording};
 use child::{Backends, Process};

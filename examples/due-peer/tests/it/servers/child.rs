@@ -50,6 +50,7 @@ pub(super) struct Backends {
     pub(super) etcd: String,
     pub(super) redis: String,
     dir: tempfile::TempDir,
+    consul: Option<(String, Kept)>,
     _kept: [Kept; 2],
 }
 
@@ -78,7 +79,52 @@ impl Backends {
         let [redis, etcd] = [redis, etcd].map(|port| format!("127.0.0.1:{port}"));
         until_it_listens(&redis, "Redis");
         until_it_listens(&etcd, "etcd");
-        Self { etcd, redis, dir, _kept: kept }
+        Self { etcd, redis, dir, consul: None, _kept: kept }
+    }
+
+    /// Starts a Consul too.
+    pub(super) fn start_consul(&mut self) {
+        let [http, rpc, gossip] = [(); 3].map(|()| free_port());
+        let ports = [format!("-http-port={http}"), format!("-server-port={rpc}")];
+        let gossip = format!("-serf-lan-port={gossip}");
+        let mut args = vec!["agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1"];
+        args.extend(["-serf-wan-port=-1", "-dns-port=-1", "-grpc-port=-1", "-log-level=error"]);
+        args.extend([ports[0].as_str(), ports[1].as_str(), gossip.as_str()]);
+        let kept = server(&consul(), "consul", &args);
+        let addr = format!("127.0.0.1:{http}");
+        until_it_listens(&addr, "Consul");
+        self.consul = Some((addr, kept));
+    }
+
+    /// Kills it.
+    pub(super) fn stop_consul(&mut self) {
+        self.consul = None;
+    }
+
+    /// A gate or a node of that id, which uses these registries: `'consul', 'etcd'`.
+    fn settings_at(&self, id: &str, registries: &str) -> PathBuf {
+        let lives = std::fs::read_dir(self.dir.path()).unwrap().count();
+        let dir = self.settings(&format!("{id}-{lives}"));
+        let file = dir.join("etc.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let kind = id.split('-').next().unwrap();
+        let text = text.replace(&format!("id = '{kind}-1'"), &format!("id = '{id}'"));
+        let (consul, _) = self.consul.as_ref().unwrap();
+        let more = format!(
+            "[yumen.registry]\nbackends = [{registries}]\n[registry.consul]\naddr = '{consul}'\n"
+        );
+        std::fs::write(file, text + &more).unwrap();
+        dir
+    }
+
+    pub(super) fn gate_at(&self, id: &str, registries: &str) -> Process {
+        Process::start(&["gate", "--net", "tcp"], &self.settings_at(id, registries))
+    }
+
+    pub(super) fn node_at(&self, id: &str, registries: &str) -> Process {
+        let node = Process::start(&["node"], &self.settings_at(id, registries));
+        node.said(&format!("node {id} started"));
+        node
     }
 
     /// A directory with the settings of the recording.
@@ -101,7 +147,7 @@ impl Backends {
 /// A gate or a node of ours.
 pub(super) struct Process {
     lines: Receiver<String>,
-    _kept: Kept,
+    kept: Kept,
 }
 
 impl Process {
@@ -135,7 +181,7 @@ impl Process {
                 let _nobody_listens = tx.send(line);
             }
         });
-        Self { lines, _kept: Kept(child) }
+        Self { lines, kept: Kept(child) }
     }
 
     /// Waits until it has written a line with that text; gives the line.
@@ -148,6 +194,14 @@ impl Process {
                 return line;
             }
         }
+    }
+
+    /// It is told to stop, as an update does, and has ended.
+    pub(super) fn stop(mut self) {
+        let pid = self.kept.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.kept.0.wait().unwrap();
+        assert!(status.success(), "{status}");
     }
 
     /// Where clients connect.
@@ -165,6 +219,14 @@ impl Drop for Process {
             self.lines.try_iter().for_each(|line| println!("{line}"));
         }
     }
+}
+
+/// What YUMEN_CONSUL names, else what `cargo xtask up consul` built, else what is on the PATH.
+fn consul() -> String {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/servers/consul");
+    let there = Path::new(built).exists();
+    std::env::var("YUMEN_CONSUL")
+        .unwrap_or_else(|_| if there { built } else { "consul" }.to_owned())
 }
 
 /// The example, which is built with its tests.
