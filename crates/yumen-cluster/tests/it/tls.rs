@@ -8,8 +8,11 @@ use crate::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use yumen_cluster::{
@@ -21,6 +24,9 @@ use yumen_cluster::{
 };
 use yumen_core::status::Code;
 use yumen_settings::Settings;
+
+/// Files are looked at every 5 s and taken when they stayed as they are; far longer, for slow machines.
+const RENEWED_MAX: Duration = Duration::from_secs(90);
 
 /// A gate that speaks TLS over tcp and ws, as its settings say.
 struct Secured {
@@ -142,6 +148,59 @@ fn openssl_agrees_on_1_2_and_1_3_and_on_nothing_older() {
     server.rig.stop().unwrap();
 }
 
+impl Secured {
+    /// OpenSSL's client, which waits for what is typed.
+    fn typed(&self, options: &[&str]) -> Child {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &self.at(0), "-CAfile"]).arg(self.ca()).args(options);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("openssl is installed")
+    }
+}
+
+#[test]
+fn a_client_that_wants_to_negotiate_anew_is_refused_and_harms_nobody() {
+    let server = Secured::start();
+    let mut client = server.typed(&["-tls1_2"]);
+    let mut input = client.stdin.take().unwrap();
+    // A line with this letter is a command, if it comes alone: until it was read as one.
+    let began = Instant::now();
+    while client.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < rig::PATIENCE, "it is let do so");
+        let _it_may_have_ended = input.write_all(b"R\n");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("RENEGOTIATING") && said.contains("no renegotiation"), "{said}");
+    assert!(server.openssl(&[]).status.success());
+    server.rig.stop().unwrap();
+}
+
+#[test]
+fn whoever_comes_back_goes_on_with_its_session() {
+    let server = Secured::start();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let file = server.dir.path().join(format!("session{version}"));
+        let file = file.to_str().unwrap();
+        let mut first = server.typed(&[version, "-sess_out", file]);
+        // In 1.3 a session comes behind the handshake.
+        let began = Instant::now();
+        while fs::metadata(file).map_or(0, |file| file.len()) == 0 {
+            assert!(began.elapsed() < rig::PATIENCE, "{version}: it is given no session");
+            thread::sleep(Duration::from_millis(20));
+        }
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let mut second = server.typed(&[version, "-sess_in", file]);
+        drop(second.stdin.take());
+        let output = second.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("Reused, TLSv1"), "{version}: {said}");
+    }
+    server.rig.stop().unwrap();
+}
+
 #[test]
 fn plain_bytes_at_a_listener_for_tls_close_it_under_a_name_of_their_own() {
     let server = Secured::start();
@@ -217,6 +276,64 @@ fn processes_meet_under_tls_and_who_has_another_certificate_or_none_is_refused()
         assert_eq!(bad.client().call(ECHO, "hello").code(), Code::UNAVAILABLE, "{what}");
     }
     assert_eq!(good.client().call(ECHO, "still").text(), "still");
+}
+
+#[test]
+fn a_running_fleet_takes_a_new_authority_and_no_link_that_stands_is_dropped() {
+    let (dir, before) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let all = [("gate", "gate-1"), ("room", "room-1"), ("second", "gate-2"), ("third", "gate-3")];
+    certify_as(dir.path(), &all);
+    for file in fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), before.path().join(file.file_name())).unwrap();
+    }
+    let stores = Stores::default();
+    let node = start_node(&process(&stores, dir.path(), "room", ""));
+    let first = start_gate(&process(&stores, dir.path(), "gate", ""), "gate-1");
+    let mut client = first.client();
+    assert_eq!(client.call(ECHO, "hello").text(), "hello");
+    // Everything is issued anew by another authority, while both run.
+    certify_as(dir.path(), &all);
+    let second = start_gate(&process(&stores, dir.path(), "second", ""), "gate-2");
+    let began = Instant::now();
+    while !matches!(second.client().call(ECHO, "new"), Got::Message { .. }) {
+        assert!(began.elapsed() < RENEWED_MAX, "the node does not take its new certificate");
+        assert_eq!(client.call(ECHO, "meanwhile").text(), "meanwhile");
+    }
+    let third = start_gate(&process(&stores, before.path(), "third", ""), "gate-3");
+    assert_eq!(third.client().call(ECHO, "old").code(), Code::UNAVAILABLE, "of the old authority");
+    assert_eq!(
+        client.call(ECHO, "still").text(),
+        "still",
+        "the same connection over the same link"
+    );
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_running_gate_shows_a_renewed_certificate_and_keeps_its_clients() {
+    let server = Secured::start();
+    let secure = Clients::builder().trust_ca(server.ca().display().to_string()).codec(Plain);
+    let at = format!("tls://{}", server.at(0));
+    secure
+        .run(async |clients| {
+            let client = clients.connect(&at).await.unwrap();
+            assert_eq!(client.call_raw(ECHO, b"before").await.unwrap(), &b"before"[..]);
+            assert!(server.openssl(&[]).status.success());
+            certify(server.dir.path());
+            // The authority that OpenSSL is told of is the new one already.
+            let began = Instant::now();
+            while !server.openssl(&[]).status.success() {
+                assert!(
+                    began.elapsed() < RENEWED_MAX,
+                    "the gate does not take its new certificate"
+                );
+                assert_eq!(client.call_raw(ECHO, b"meanwhile").await.unwrap(), &b"meanwhile"[..]);
+            }
+            assert_eq!(client.call_raw(ECHO, b"after").await.unwrap(), &b"after"[..]);
+        })
+        .unwrap();
+    server.rig.stop().unwrap();
 }
 
 #[test]
