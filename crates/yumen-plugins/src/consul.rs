@@ -32,18 +32,12 @@ use crate::{
     followed::Follower,
     kept::{Kept, Of},
     orders::Keeper,
-    tries,
+    working::{Cause, Vendor, Working},
 };
 use builder::Plan;
 use client::{Access, Client};
 use follower::Range;
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use yumen_core::{
     BoxFuture,
@@ -71,24 +65,8 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// assert!(problems[0].starts_with("registry.consul.addr: \"127.0.0.1\" is not host:port"));
 /// # Ok::<(), Vec<String>>(())
 /// ```
-pub struct ConsulRegistry {
-    plan: Plan,
-    work: Mutex<Work>,
-}
-
-impl fmt::Debug for ConsulRegistry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsulRegistry").field("url", &self.plan.url).finish_non_exhaustive()
-    }
-}
-
-/// What runs once the registry has been called.
-#[derive(Debug, Default)]
-struct Work {
-    client: Option<(Handle, Arc<Client>)>,
-    keepers: BTreeMap<(Kind, InstanceId), Keeper>,
-    followers: BTreeMap<Kind, Follower>,
-}
+#[derive(Debug)]
+pub struct ConsulRegistry(Working<Plan>);
 
 impl ConsulRegistry {
     /// A registry as `registry.consul` says, without copies on disk.
@@ -118,67 +96,17 @@ impl ConsulRegistry {
 
     /// How many services with the names that are followed are no records, and are left out of the sets.
     pub fn unread(&self) -> usize {
-        self.locked(|work| work.followers.values().map(Follower::unread).sum())
-    }
-
-    fn client(&self, work: &mut Work) -> Result<(Handle, Arc<Client>), RegistryError> {
-        if let Some((runtime, client)) = &work.client {
-            return Ok((runtime.clone(), Arc::clone(client)));
-        }
-        let runtime = Handle::try_current().map_err(failed)?;
-        let access = Access {
-            url: self.plan.url.clone(),
-            timeout: self.plan.timeout,
-            token: self.plan.token.clone(),
-            tls: self.plan.tls.clone(),
-        };
-        let client = Arc::new(Client::new(access).map_err(failed)?);
-        work.client = Some((runtime.clone(), Arc::clone(&client)));
-        Ok((runtime, client))
-    }
-
-    fn range(&self, kind: Kind) -> Range {
-        let of = Of {
-            registry: "consul".to_owned(),
-            namespace: "services".to_owned(),
-            kind: record::word(kind).to_owned(),
-        };
-        let kept = self.plan.cache_dir.as_ref().map(|dir| Kept::new(dir, of));
-        // A server that sleeps is noticed before the first heartbeat has run out.
-        let wait = self.plan.every.mul_f64(0.4).min(WAIT_MAX);
-        let checked = self.plan.checks.health;
-        let checked =
-            checked.map_or(Duration::ZERO, |(interval, timeout)| interval.saturating_add(timeout));
-        let grace = self.plan.every.saturating_mul(2).saturating_add(checked);
-        Range { kind, wait, grace, kept }
-    }
-
-    /// A panic in an earlier holder is not a reason to stop: every step leaves the tables whole.
-    fn locked<T>(&self, work: impl FnOnce(&mut Work) -> T) -> T {
-        work(&mut self.work.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.unread()
     }
 }
 
 impl Registry for ConsulRegistry {
     fn name(&self) -> &str {
-        "consul"
+        Plan::NAME
     }
 
     fn join<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
-        Box::pin(async move {
-            // Before anything is tried: trying again changes nothing.
-            record::registration(instance, &self.plan.checks)?;
-            let published = self.locked(|work| {
-                let (runtime, client) = self.client(work)?;
-                let start = || {
-                    let whose = (instance.kind, instance.id.as_str());
-                    keeper::start(&runtime, client, whose, (self.plan.checks, self.plan.every))
-                };
-                let keeper = work.keepers.entry((instance.kind, instance.id.clone()));
-                Ok(keeper.or_insert_with(start).publish(instance))
-            })?;
-            published.await.map_err(failed)
-        })
+        Box::pin(self.0.join(instance))
     }
 
     fn leave<'a>(
@@ -186,39 +114,55 @@ impl Registry for ConsulRegistry {
         id: &'a InstanceId,
         kind: Kind,
     ) -> BoxFuture<'a, Result<(), RegistryError>> {
-        Box::pin(async move {
-            let withdrawn = self.locked(|work| {
-                let keeper = work.keepers.get_mut(&(kind, id.clone()));
-                keeper.map(Keeper::clear)
-            });
-            match withdrawn {
-                Some(withdrawn) => withdrawn.await.map_err(failed),
-                None => Ok(()),
-            }
-        })
+        Box::pin(self.0.leave(id, kind))
     }
 
     fn watch(&self, kind: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
-        Box::pin(async move {
-            let watch = self.locked(|work| {
-                let (runtime, client) = self.client(work)?;
-                let start = || follower::start(&runtime, client, self.range(kind));
-                Ok(work.followers.entry(kind).or_insert_with(start).watch())
-            })?;
-            watch.await.map_err(failed)
-        })
+        Box::pin(self.0.watch(kind))
     }
 
-    /// The worst of its parts: each record, and each kind that is followed.
     fn health(&self) -> Health {
-        self.locked(|work| {
-            let keepers = work.keepers.values().map(|keeper| keeper.tries.health());
-            let followers = work.followers.values().map(|follower| follower.tries().health());
-            keepers.chain(followers).fold(Health::Good, tries::worse)
-        })
+        self.0.health()
     }
 }
 
-fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> RegistryError {
-    RegistryError::Backend { backend: "consul", source: source.into() }
+impl Vendor for Plan {
+    const NAME: &'static str = "consul";
+    const KEEPERS_STAY: bool = true;
+    type Client = Client;
+
+    fn client(&self) -> Result<Client, Cause> {
+        let access = Access {
+            url: self.url.clone(),
+            timeout: self.timeout,
+            token: self.token.clone(),
+            tls: self.tls.clone(),
+        };
+        Ok(Client::new(access)?)
+    }
+
+    fn check(&self, instance: &Instance) -> Result<(), RegistryError> {
+        record::registration(instance, &self.checks).map(drop)
+    }
+
+    fn keep(&self, runtime: &Handle, client: Arc<Client>, instance: &Instance) -> Keeper {
+        let whose = (instance.kind, instance.id.as_str());
+        keeper::start(runtime, client, whose, (self.checks, self.every))
+    }
+
+    fn follow(&self, runtime: &Handle, client: Arc<Client>, kind: Kind) -> Follower {
+        let of = Of {
+            registry: "consul".to_owned(),
+            namespace: "services".to_owned(),
+            kind: record::word(kind).to_owned(),
+        };
+        let kept = self.cache_dir.as_ref().map(|dir| Kept::new(dir, of));
+        // A server that sleeps is noticed before the first heartbeat has run out.
+        let wait = self.every.mul_f64(0.4).min(WAIT_MAX);
+        let checked = self.checks.health;
+        let checked =
+            checked.map_or(Duration::ZERO, |(interval, timeout)| interval.saturating_add(timeout));
+        let grace = self.every.saturating_mul(2).saturating_add(checked);
+        follower::start(runtime, client, Range { kind, wait, grace, kept })
+    }
 }

@@ -31,16 +31,12 @@ use crate::{
     followed::Follower,
     kept::{Kept, Of},
     orders::Keeper,
-    tries,
+    working::{Cause, Vendor, Working},
 };
 use builder::Plan;
 use client::{Access, Client};
 use follower::Range;
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use yumen_core::{
     BoxFuture,
@@ -66,18 +62,7 @@ use yumen_settings::{Settings, keys::backends::RegistryEtcdSettings};
 /// # Ok::<(), Vec<String>>(())
 /// ```
 #[derive(Debug)]
-pub struct EtcdRegistry {
-    plan: Plan,
-    work: Mutex<Work>,
-}
-
-/// What runs once the registry has been called.
-#[derive(Debug, Default)]
-struct Work {
-    client: Option<(Handle, Arc<Client>)>,
-    keepers: BTreeMap<(Kind, InstanceId), Keeper>,
-    followers: BTreeMap<Kind, Follower>,
-}
+pub struct EtcdRegistry(Working<Plan>);
 
 impl EtcdRegistry {
     /// A registry as `registry.etcd` says, without copies on disk.
@@ -106,70 +91,17 @@ impl EtcdRegistry {
 
     /// How many values under the prefixes that are followed are no records, and are left out of the sets.
     pub fn unread(&self) -> usize {
-        self.locked(|work| work.followers.values().map(Follower::unread).sum())
-    }
-
-    fn client(&self, work: &mut Work) -> Result<(Handle, Arc<Client>), RegistryError> {
-        if let Some((runtime, client)) = &work.client {
-            return Ok((runtime.clone(), Arc::clone(client)));
-        }
-        let runtime = Handle::try_current().map_err(failed)?;
-        let access = Access {
-            endpoints: self.plan.endpoints.clone(),
-            timeout: self.plan.timeout,
-            user: self.plan.user.clone(),
-            tls: self.plan.tls.clone(),
-        };
-        let Some(client) = Client::new(access) else { return Err(failed("no addresses")) };
-        let client = Arc::new(client);
-        work.client = Some((runtime.clone(), Arc::clone(&client)));
-        Ok((runtime, client))
-    }
-
-    fn range(&self, kind: Kind) -> Range {
-        let of = Of {
-            registry: "etcd".to_owned(),
-            namespace: self.plan.namespace.clone(),
-            kind: word(kind).to_owned(),
-        };
-        let kept = self.plan.cache_dir.as_ref().map(|dir| Kept::new(dir, of));
-        Range { kind, prefix: self.prefix(kind), grace: self.plan.lease, kept }
-    }
-
-    fn prefix(&self, kind: Kind) -> String {
-        format!("/{}/{}/", self.plan.namespace, word(kind))
-    }
-
-    /// A panic in an earlier holder is not a reason to stop: every step leaves the tables whole.
-    fn locked<T>(&self, work: impl FnOnce(&mut Work) -> T) -> T {
-        work(&mut self.work.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.unread()
     }
 }
 
 impl Registry for EtcdRegistry {
     fn name(&self) -> &str {
-        "etcd"
+        Plan::NAME
     }
 
     fn join<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
-        Box::pin(async move {
-            let id = &instance.id;
-            if id.as_str().contains('/') {
-                return Err(failed(format!(
-                    "the id {id} contains a slash, which ends a part of a key"
-                )));
-            }
-            let published = self.locked(|work| {
-                let (runtime, client) = self.client(work)?;
-                let start = || {
-                    let key = format!("{}{id}", self.prefix(instance.kind));
-                    keeper::start(&runtime, client, key, self.plan.lease)
-                };
-                let keeper = work.keepers.entry((instance.kind, id.clone()));
-                Ok(keeper.or_insert_with(start).publish(instance))
-            })?;
-            published.await.map_err(failed)
-        })
+        Box::pin(self.0.join(instance))
     }
 
     fn leave<'a>(
@@ -177,38 +109,63 @@ impl Registry for EtcdRegistry {
         id: &'a InstanceId,
         kind: Kind,
     ) -> BoxFuture<'a, Result<(), RegistryError>> {
-        Box::pin(async move {
-            let keeper = self.locked(|work| work.keepers.remove(&(kind, id.clone())));
-            match keeper {
-                Some(keeper) => keeper.withdraw().await.map_err(failed),
-                None => Ok(()),
-            }
-        })
+        Box::pin(self.0.leave(id, kind))
     }
 
     fn watch(&self, kind: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
-        Box::pin(async move {
-            let watch = self.locked(|work| {
-                let (runtime, client) = self.client(work)?;
-                let start = || follower::start(&runtime, client, self.range(kind));
-                Ok(work.followers.entry(kind).or_insert_with(start).watch())
-            })?;
-            watch.await.map_err(failed)
-        })
+        Box::pin(self.0.watch(kind))
     }
 
-    /// The worst of its parts: each record, and each kind that is followed.
     fn health(&self) -> Health {
-        self.locked(|work| {
-            let keepers = work.keepers.values().map(|keeper| keeper.tries.health());
-            let followers = work.followers.values().map(|follower| follower.tries().health());
-            keepers.chain(followers).fold(Health::Good, tries::worse)
-        })
+        self.0.health()
     }
 }
 
-fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> RegistryError {
-    RegistryError::Backend { backend: "etcd", source: source.into() }
+impl Vendor for Plan {
+    const NAME: &'static str = "etcd";
+    const KEEPERS_STAY: bool = false;
+    type Client = Client;
+
+    fn client(&self) -> Result<Client, Cause> {
+        let access = Access {
+            endpoints: self.endpoints.clone(),
+            timeout: self.timeout,
+            user: self.user.clone(),
+            tls: self.tls.clone(),
+        };
+        Client::new(access).ok_or_else(|| "no addresses".into())
+    }
+
+    fn check(&self, instance: &Instance) -> Result<(), RegistryError> {
+        let id = &instance.id;
+        if id.as_str().contains('/') {
+            let problem = format!("the id {id} contains a slash, which ends a part of a key");
+            return Err(RegistryError::Backend { backend: Self::NAME, source: problem.into() });
+        }
+        Ok(())
+    }
+
+    fn keep(&self, runtime: &Handle, client: Arc<Client>, instance: &Instance) -> Keeper {
+        let key = format!("{}{}", self.prefix(instance.kind), instance.id);
+        keeper::start(runtime, client, key, self.lease)
+    }
+
+    fn follow(&self, runtime: &Handle, client: Arc<Client>, kind: Kind) -> Follower {
+        let of = Of {
+            registry: "etcd".to_owned(),
+            namespace: self.namespace.clone(),
+            kind: word(kind).to_owned(),
+        };
+        let kept = self.cache_dir.as_ref().map(|dir| Kept::new(dir, of));
+        let range = Range { kind, prefix: self.prefix(kind), grace: self.lease, kept };
+        follower::start(runtime, client, range)
+    }
+}
+
+impl Plan {
+    fn prefix(&self, kind: Kind) -> String {
+        format!("/{}/{}/", self.namespace, word(kind))
+    }
 }
 
 const fn word(kind: Kind) -> &'static str {

@@ -10,7 +10,7 @@
 //! Nothing here knows a protocol of Yumen's or a socket of a client's: each module turns one vendor's
 //! client into a trait of `yumen-core`. Each is made without a runtime and starts its work at the first
 //! call, on the runtime of that call: the service runtime of the process.
-//! What registries share: `orders` (one record that is kept there), `followed` (the set of one kind), `known`
+//! What registries share: `working` (a registry out of these parts), `orders` (one record that is kept there), `followed` (the set of one kind), `known`
 //! (what that set is), `kept` (its copy on disk), `tries` (health and pauses), `http` (how some are asked) and `tls`
 //! (whom they trust).
 
@@ -38,3 +38,5 @@ pub mod registries;
 mod tls;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "nacos"))]
 mod tries;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "nacos"))]
+mod working;

@@ -34,16 +34,12 @@ use crate::{
     followed::Follower,
     kept::{Kept, Of},
     orders::Keeper,
-    tries,
+    working::{Cause, Vendor, Working},
 };
 use builder::Plan;
 use client::{Access, Client};
 use naming::Naming;
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use yumen_core::{
     BoxFuture,
@@ -69,18 +65,7 @@ use yumen_settings::{Settings, keys::backends::RegistryNacosSettings};
 /// # Ok::<(), Vec<String>>(())
 /// ```
 #[derive(Debug)]
-pub struct NacosRegistry {
-    plan: Plan,
-    work: Mutex<Work>,
-}
-
-/// What runs once the registry has been called.
-#[derive(Debug, Default)]
-struct Work {
-    naming: Option<(Handle, Arc<Naming>)>,
-    keepers: BTreeMap<(Kind, InstanceId), Keeper>,
-    followers: BTreeMap<Kind, Follower>,
-}
+pub struct NacosRegistry(Working<Plan>);
 
 impl NacosRegistry {
     /// A registry as `registry.nacos` says, without copies on disk.
@@ -109,67 +94,17 @@ impl NacosRegistry {
 
     /// How many instances of the services that are followed are no records, and are left out of the sets.
     pub fn unread(&self) -> usize {
-        self.locked(|work| work.followers.values().map(Follower::unread).sum())
-    }
-
-    fn naming(&self, work: &mut Work) -> Result<(Handle, Arc<Naming>), RegistryError> {
-        if let Some((runtime, naming)) = &work.naming {
-            return Ok((runtime.clone(), Arc::clone(naming)));
-        }
-        let runtime = Handle::try_current().map_err(failed)?;
-        let access = Access {
-            urls: self.plan.urls.clone(),
-            timeout: self.plan.timeout,
-            user: self.plan.user.clone(),
-            tls: self.plan.tls.clone(),
-        };
-        let naming = Arc::new(Naming {
-            client: Client::new(access).map_err(failed)?,
-            namespace: self.plan.namespace.clone(),
-            group: self.plan.group.clone(),
-            cluster: self.plan.cluster.clone(),
-        });
-        work.naming = Some((runtime.clone(), Arc::clone(&naming)));
-        Ok((runtime, naming))
-    }
-
-    fn kept(&self, kind: Kind) -> Option<Kept> {
-        let Plan { namespace, group, cluster, .. } = &self.plan;
-        let of = Of {
-            registry: "nacos".to_owned(),
-            namespace: format!("{namespace}/{group}/{cluster}"),
-            kind: record::word(kind).to_owned(),
-        };
-        self.plan.cache_dir.as_ref().map(|dir| Kept::new(dir, of))
-    }
-
-    /// A panic in an earlier holder is not a reason to stop: every step leaves the tables whole.
-    fn locked<T>(&self, work: impl FnOnce(&mut Work) -> T) -> T {
-        work(&mut self.work.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.unread()
     }
 }
 
 impl Registry for NacosRegistry {
     fn name(&self) -> &str {
-        "nacos"
+        Plan::NAME
     }
 
     fn join<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), RegistryError>> {
-        Box::pin(async move {
-            // Before anything is tried: trying again changes nothing.
-            record::Entry::new(instance).map_err(|problem| RegistryError::Unfit {
-                backend: "nacos",
-                problem: problem.to_string(),
-            })?;
-            let published = self.locked(|work| {
-                let (runtime, naming) = self.naming(work)?;
-                let (kind, id) = (instance.kind, &instance.id);
-                let start = || keeper::start(&runtime, naming, kind, id.as_str());
-                let keeper = work.keepers.entry((kind, id.clone()));
-                Ok(keeper.or_insert_with(start).publish(instance))
-            })?;
-            published.await.map_err(failed)
-        })
+        Box::pin(self.0.join(instance))
     }
 
     fn leave<'a>(
@@ -177,39 +112,58 @@ impl Registry for NacosRegistry {
         id: &'a InstanceId,
         kind: Kind,
     ) -> BoxFuture<'a, Result<(), RegistryError>> {
-        Box::pin(async move {
-            let withdrawn = self.locked(|work| {
-                let keeper = work.keepers.get_mut(&(kind, id.clone()));
-                keeper.map(Keeper::clear)
-            });
-            match withdrawn {
-                Some(withdrawn) => withdrawn.await.map_err(failed),
-                None => Ok(()),
-            }
-        })
+        Box::pin(self.0.leave(id, kind))
     }
 
     fn watch(&self, kind: Kind) -> BoxFuture<'_, Result<Watch<Snapshot>, RegistryError>> {
-        Box::pin(async move {
-            let watch = self.locked(|work| {
-                let (runtime, naming) = self.naming(work)?;
-                let start = || follower::start(&runtime, naming, kind, self.kept(kind));
-                Ok(work.followers.entry(kind).or_insert_with(start).watch())
-            })?;
-            watch.await.map_err(failed)
-        })
+        Box::pin(self.0.watch(kind))
     }
 
-    /// The worst of its parts: each record, and each kind that is followed.
     fn health(&self) -> Health {
-        self.locked(|work| {
-            let keepers = work.keepers.values().map(|keeper| keeper.tries.health());
-            let followers = work.followers.values().map(|follower| follower.tries().health());
-            keepers.chain(followers).fold(Health::Good, tries::worse)
-        })
+        self.0.health()
     }
 }
 
-fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> RegistryError {
-    RegistryError::Backend { backend: "nacos", source: source.into() }
+impl Vendor for Plan {
+    const NAME: &'static str = "nacos";
+    const KEEPERS_STAY: bool = true;
+    type Client = Naming;
+
+    fn client(&self) -> Result<Naming, Cause> {
+        let access = Access {
+            urls: self.urls.clone(),
+            timeout: self.timeout,
+            user: self.user.clone(),
+            tls: self.tls.clone(),
+        };
+        Ok(Naming {
+            client: Client::new(access)?,
+            namespace: self.namespace.clone(),
+            group: self.group.clone(),
+            cluster: self.cluster.clone(),
+        })
+    }
+
+    fn check(&self, instance: &Instance) -> Result<(), RegistryError> {
+        let unfit = |problem: record::UnfitError| RegistryError::Unfit {
+            backend: Self::NAME,
+            problem: problem.to_string(),
+        };
+        record::Entry::new(instance).map(drop).map_err(unfit)
+    }
+
+    fn keep(&self, runtime: &Handle, naming: Arc<Naming>, instance: &Instance) -> Keeper {
+        keeper::start(runtime, naming, instance.kind, instance.id.as_str())
+    }
+
+    fn follow(&self, runtime: &Handle, naming: Arc<Naming>, kind: Kind) -> Follower {
+        let Self { namespace, group, cluster, .. } = self;
+        let of = Of {
+            registry: "nacos".to_owned(),
+            namespace: format!("{namespace}/{group}/{cluster}"),
+            kind: record::word(kind).to_owned(),
+        };
+        let kept = self.cache_dir.as_ref().map(|dir| Kept::new(dir, of));
+        follower::start(runtime, naming, kind, kept)
+    }
 }

@@ -88,7 +88,6 @@ impl Keeper {
     }
 
     /// Withdraws the record. The work ends by itself when that is done.
-    #[cfg(feature = "etcd")]
     pub(crate) fn withdraw(mut self) -> impl Future<Output = Result<(), SharedError>> + use<> {
         self.task = None;
         self.order(None);
@@ -96,7 +95,6 @@ impl Keeper {
     }
 
     /// Withdraws the record, and stays ready for the next one. The future ends with the first try.
-    #[cfg(any(feature = "consul", feature = "nacos"))]
     pub(crate) fn clear(&mut self) -> impl Future<Output = Result<(), SharedError>> + use<> {
         if self.latest.record.is_some() {
             self.order(None);

@@ -1,16 +1,12 @@
-//! How a registry on Consul is described: from code, or from due's keys and two of Yumen's own.
+//! How a registry on Consul is described: from code, or from due's keys and some of Yumen's own.
 //!
 //! Checks everything and dials nobody.
 
-use super::{ConsulRegistry, Work, client::url, record::Checks};
-use crate::tls::Files;
+use super::{ConsulRegistry, client::url, record::Checks};
+use crate::{tls::Files, working::Working};
 use hyper::header::HeaderValue;
 use rustls::ClientConfig;
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use yumen_settings::{Secret, keys::backends::RegistryConsulSettings};
 
 /// Longest wait for one answer, whatever is asked for.
@@ -30,6 +26,13 @@ pub(super) struct Plan {
     /// Between two heartbeats.
     pub(super) every: Duration,
     pub(super) cache_dir: Option<PathBuf>,
+}
+
+/// Without the token.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// Describes a [`ConsulRegistry`]. Each setter names the key that it stands for.
@@ -214,7 +217,7 @@ impl ConsulRegistryBuilder {
             every: heartbeat.mul_f64(0.5),
             cache_dir: self.cache_dir,
         };
-        Ok(ConsulRegistry { plan, work: Mutex::new(Work::default()) })
+        Ok(ConsulRegistry(Working::new(plan)))
     }
 }
 

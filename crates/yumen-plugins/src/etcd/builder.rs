@@ -3,16 +3,12 @@
 //! Checks everything and dials nobody.
 
 use super::{
-    EtcdRegistry, Work,
+    EtcdRegistry,
     client::{endpoint, is_encrypted},
 };
-use crate::tls::Files;
+use crate::{tls::Files, working::Working};
 use rustls::ClientConfig;
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tonic::transport::Endpoint;
 use yumen_settings::{Secret, keys::backends::RegistryEtcdSettings};
 
@@ -193,6 +189,6 @@ impl EtcdRegistryBuilder {
             lease,
             cache_dir: self.cache_dir,
         };
-        Ok(EtcdRegistry { plan, work: Mutex::new(Work::default()) })
+        Ok(EtcdRegistry(Working::new(plan)))
     }
 }

@@ -2,14 +2,10 @@
 //!
 //! Checks everything and dials nobody.
 
-use super::{NacosRegistry, Work};
-use crate::tls::Files;
+use super::NacosRegistry;
+use crate::{tls::Files, working::Working};
 use rustls::ClientConfig;
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use yumen_settings::{Secret, keys::backends::RegistryNacosSettings};
 
 /// Longest wait for one answer, whatever is asked for: an instance that waits longer misses heartbeats.
@@ -178,7 +174,7 @@ impl NacosRegistryBuilder {
             cluster: self.cluster,
             cache_dir: self.cache_dir,
         };
-        Ok(NacosRegistry { plan, work: Mutex::new(Work::default()) })
+        Ok(NacosRegistry(Working::new(plan)))
     }
 }
 
