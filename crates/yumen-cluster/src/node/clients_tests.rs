@@ -281,7 +281,8 @@ fn w05_a_node_that_logs_a_user_in_knows_where_before_any_news_of_it() {
         b.online(7, "gate-2").await;
         clients.push(SEVEN, 9, &Msg(1)).await.unwrap();
         assert_eq!(log(&b.paper), ["[2] push 7 9/0 1"], "it is remembered");
-        // The user comes to another gate, which claims it there, and no news of that has come.
+        // The user comes to another gate, which claims it there, and no news of that has come. What is
+        // sent at once comes in order: nobody is asked first.
         b.online(7, "gate-1").await;
         session.bind(SEVEN).await.unwrap();
         log(&b.paper);

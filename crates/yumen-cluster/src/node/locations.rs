@@ -84,6 +84,15 @@ impl Locations {
         self.places.borrow_mut().remove(&(user, role));
     }
 
+    /// The user has just been claimed for `place`, by it, in an epoch that is not known here: a later one
+    /// than what is remembered. No look is needed, so what is sent next overtakes nothing.
+    pub(super) fn arrived(&self, user: UserId, place: Place) {
+        self.moves.set(self.moves.get().wrapping_add(1));
+        let key = (user, place.role.clone());
+        let known = self.places.borrow().get(&key).map_or(0, |known| known.epoch.0);
+        self.remember(key, Located { place, epoch: Epoch(known.saturating_add(1)) });
+    }
+
     /// The user's place in this role has just changed: neither what is remembered of it is right, nor what
     /// somebody is being answered.
     pub(super) fn outdated(&self, user: UserId, role: Role) {

@@ -5,7 +5,10 @@
 
 use crate::node::{extract::Head, hub::Hub, message::Body, remote::SessionRemote};
 use std::{cell::Cell, fmt, net::SocketAddr, rc::Rc};
-use yumen_core::{Code, Status, locator::Role};
+use yumen_core::{
+    Code, Status,
+    locator::{Place, Role},
+};
 use yumen_mesh::LinkId;
 use yumen_proto::{
     id::{ConnId, InstanceId, RouteId, UserId},
@@ -125,7 +128,9 @@ impl Session {
         self.target()?;
         self.hub.call(self.link, Command::Bind { conn: self.conn, user }).await?;
         // News of it may come behind the next push.
-        self.hub.locations.outdated(user, Role::Gate);
+        if let Some(gate) = self.gate() {
+            self.hub.locations.arrived(user, Place::gate(gate));
+        }
         self.user.set(Some(user));
         Ok(())
     }

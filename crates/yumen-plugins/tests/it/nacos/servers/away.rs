@@ -35,7 +35,8 @@ async fn w20_a_nacos_that_is_killed_or_stopped_costs_nobody_its_place() {
     server.revive().await;
     is_well(&one).await;
     is_well(&other).await;
-    let mut fresh = within(server.registry().watch(Kind::Node)).await.unwrap();
+    let looker = server.registry();
+    let mut fresh = within(looker.watch(Kind::Node)).await.unwrap();
     until_ids(&mut fresh, &["a", "b"]).await;
 
     server.pause();
