@@ -95,9 +95,9 @@ impl Files {
             (true, false) => return Err(("certFile", "is missing beside keyFile".to_owned())),
             (false, false) => {}
         }
-        let provider = Arc::clone(provider);
+        let (provider, key_file) = (Arc::clone(provider), self.key.clone());
         let kept = Kept::read(vec![self.cert.clone(), self.key.clone()], move |pem| match pem {
-            [cert, key] => certified(cert, key, &provider),
+            [cert, key] => certified(cert, (key, &key_file), &provider),
             _ => Err("a certificate and its key are two files".to_owned()),
         });
         kept.map(|kept| Some(Identity(kept))).map_err(|what| ("certFile", what))
@@ -139,7 +139,7 @@ fn verifier(
 
 fn certified(
     cert: &[u8],
-    key: &[u8],
+    (key, key_file): (&[u8], &Path),
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert).collect();
@@ -147,11 +147,12 @@ fn certified(
     if chain.is_empty() {
         return Err("it holds no certificate".to_owned());
     }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("keyFile: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|error| format!("its key in {}: {error}", key_file.display()))?;
     let certified = CertifiedKey::from_der(chain, key, provider);
     certified.map(Arc::new).map_err(|error| {
         if matches!(error, Error::InconsistentKeys(_)) {
-            return "the key of keyFile is not the one of this certificate".to_owned();
+            return format!("the key in {} is not the one of this certificate", key_file.display());
         }
         error.to_string()
     })

@@ -71,7 +71,7 @@ fn files_for_tls_are_read_at_the_start_and_need_addresses_that_say_so() {
             &|b| trusting(b).identity(path("us.crt"), path("them.key")),
             "is not the one of this",
         ),
-        (secure, &|b| trusting(b).identity(path("us.crt"), path("empty")), "us.crt: keyFile: "),
+        (secure, &|b| trusting(b).identity(path("us.crt"), path("empty")), "empty: "),
         (
             secure,
             &|b| trusting(b).identity(path("empty"), path("us.key")),
