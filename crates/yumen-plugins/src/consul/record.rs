@@ -295,4 +295,5 @@ fn routes(meta: &BTreeMap<String, String>) -> Value {
 }
 
 #[cfg(test)]
+#[path = "record/tests.rs"] // the fuzz target includes this file from elsewhere
 mod tests;
