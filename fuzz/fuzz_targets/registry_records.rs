@@ -8,7 +8,6 @@ use yumen_core::cluster::Instance;
 
 /// Pure, and no part of what the plug-ins show.
 #[path = "../../crates/yumen-plugins/src/consul/record.rs"]
-#[expect(dead_code, reason = "the plug-in uses the rest")]
 mod consul;
 #[path = "../../crates/yumen-plugins/src/nacos/record.rs"]
 #[expect(dead_code, reason = "the plug-in uses the rest")]
