@@ -16,6 +16,8 @@
 mod consul;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(any(feature = "etcd", feature = "nacos"))]
+mod last_words;
 #[cfg(feature = "nacos")]
 mod nacos;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "redis"))]

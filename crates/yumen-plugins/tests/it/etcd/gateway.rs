@@ -17,15 +17,28 @@ pub(crate) struct Entry {
 
 /// Posts to `/v3/<path>`. The answer is the body, with status 200.
 pub(crate) async fn post(addr: &str, path: &str, body: Value) -> Result<Value, String> {
-    let broken = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect(addr).await.map_err(broken)?;
     let body = body.to_string();
     let head = format!(
         "POST /v3/{path} HTTP/1.0\r\nHost: etcd\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all((head + &body).as_bytes()).await.map_err(broken)?;
+    exchange(addr, head + &body).await
+}
+
+/// Whether a member has a leader and can read through it. The member answers this itself, on the listener
+/// that was asked. The gateway proper dials one of the member's own client addresses, picked at random:
+/// the encrypted one may be closed to it, for a certificate that a test let expire.
+pub(crate) async fn is_healthy(addr: &str) -> bool {
+    let answer = exchange(addr, "GET /health HTTP/1.0\r\nHost: etcd\r\n\r\n".to_owned()).await;
+    answer.is_ok_and(|answer| answer["health"] == "true")
+}
+
+/// One request, one answer: the body, with status 200.
+async fn exchange(addr: &str, request: String) -> Result<Value, String> {
+    let broken = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect(addr).await.map_err(broken)?;
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.map_err(broken)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));

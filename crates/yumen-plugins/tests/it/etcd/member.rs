@@ -1,7 +1,7 @@
 //! A real etcd for one test: on free ports, in a folder of its own, gone with the test.
 
 use super::gateway;
-use crate::{papers::Papers, registry::within};
+use crate::{last_words::last_words, papers::Papers, registry::within};
 use serde_json::json;
 use std::{
     env,
@@ -193,9 +193,14 @@ impl Member {
 }
 
 impl Drop for Member {
+    #[expect(clippy::print_stderr, reason = "what the server said goes with its test's report")]
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            let said = last_words(self.dir.path());
+            eprintln!("{:?}, etcd on port {}, ends with:\n{said}", self.version, self.port);
+        }
     }
 }
 
@@ -217,7 +222,7 @@ async fn all_serve(members: &mut [Member]) -> bool {
 }
 
 async fn answers(addr: &str) {
-    while gateway::post(addr, "kv/range", json!({ "key": "eA==" })).await.is_err() {
+    while !gateway::is_healthy(addr).await {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
