@@ -2,12 +2,15 @@
 //!
 //! It takes some 400 MB, so only one test at a time has one.
 
+use crate::last_words::last_words;
 use std::{
     env,
+    fs::File,
     hash::{BuildHasher, RandomState},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 use tokio::sync::{Mutex, MutexGuard};
 use yumen_plugins::nacos::{NacosRegistry, NacosRegistryBuilder};
@@ -27,7 +30,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The script that starts it, with the libraries that `cargo xtask up nacos` fetched.
+/// The script that starts it, with the libraries that it fetched before.
 fn script() -> Command {
     let lib = root().join("target/servers/nacos");
     let lib = env::var_os("YUMEN_NACOS").map_or(lib, PathBuf::from);
@@ -65,16 +68,40 @@ impl Server {
         let envs: Vec<_> = envs.collect();
         let port = free_port();
         let child = launch(port, &envs, dir.path());
-        let this = Self { child, port, envs, dir, _turn: turn };
-        this.serves().await;
+        let mut this = Self { child, port, envs, dir, _turn: turn };
+        // Between the look and the start another program may take one of its four ports.
+        for _ in 0..2 {
+            if this.serves().await {
+                return this;
+            }
+            this.kill();
+            this.port = free_port();
+            this.child = launch(this.port, &this.envs, this.dir.path());
+        }
+        assert!(
+            this.serves().await,
+            "Nacos served on none of three ports:\n{}",
+            last_words(this.dir.path())
+        );
         this
     }
 
-    async fn serves(&self) {
+    /// `false` if it ended instead, or took two minutes.
+    async fn serves(&mut self) -> bool {
         let mut ready = script();
         ready.args(["--ready", &self.port.to_string(), "120"]).stdout(Stdio::null());
-        let ready = tokio::task::spawn_blocking(move || ready.status().unwrap().success());
-        assert!(ready.await.unwrap(), "Nacos does not serve on port {}", self.port);
+        let mut ready = ready.spawn().unwrap();
+        loop {
+            if let Some(status) = ready.try_wait().unwrap() {
+                return status.success();
+            }
+            if self.child.try_wait().unwrap().is_some() {
+                ready.kill().unwrap();
+                ready.wait().unwrap();
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub(crate) fn kill(&mut self) {
@@ -85,7 +112,13 @@ impl Server {
     /// Starts it again where it was, with nothing in its memory.
     pub(crate) async fn revive(&mut self) {
         self.child = launch(self.port, &self.envs, self.dir.path());
-        self.serves().await;
+        let serves = self.serves().await;
+        assert!(
+            serves,
+            "Nacos on port {} did not come back:\n{}",
+            self.port,
+            last_words(self.dir.path())
+        );
     }
 
     /// It stays there, and does nothing until [`Server::resume`].
@@ -147,6 +180,7 @@ impl Drop for Server {
 fn launch(port: u16, envs: &[(String, String)], dir: &Path) -> Child {
     let mut start = script();
     start.arg(port.to_string()).arg(dir).envs(envs.iter().cloned());
-    start.stdout(Stdio::null()).stderr(Stdio::null());
+    let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
+    start.stdout(log.try_clone().unwrap()).stderr(log);
     start.spawn().unwrap()
 }
