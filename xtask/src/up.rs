@@ -1,6 +1,7 @@
-//! `cargo xtask up etcd|etcd36|consul|redis [PORT]`: a real server in the foreground, for a person to play with.
+//! `cargo xtask up etcd|etcd36|consul|nacos|redis|valkey [PORT]`: a real server in the foreground, for a person
+//! to play with.
 //!
-//! It never listens outside this machine. etcd keeps its data below `target/servers`, Consul and Redis keep none.
+//! It never listens outside this machine. etcd and Nacos keep their data below `target/servers`, the others none.
 //! This process becomes the server, so Ctrl-C and signals reach the server itself.
 
 use std::fmt::Write as _;
@@ -19,7 +20,8 @@ use crate::tool::{self, Tool};
 pub(crate) struct Args {
     /// Which server
     server: Server,
-    /// Where it listens on 127.0.0.1 (default: 2379 for etcd, 8500 for Consul, 6379 for Redis)
+    /// Where it listens on 127.0.0.1 (default: 2379 for etcd, 8500 for Consul, 8848 for Nacos, 6379 for
+    /// Redis and Valkey)
     port: Option<u16>,
 }
 
@@ -31,8 +33,12 @@ enum Server {
     Etcd36,
     /// Consul 1.13, built from its module; it also takes the ports 200 and 199 below
     Consul,
+    /// Nacos 2.3, from its published libraries; it also takes the ports 1000 below, 1000 and 1001 above
+    Nacos,
     /// The redis-server on the PATH
     Redis,
+    /// Valkey 8, from Debian's backports
+    Valkey,
 }
 
 impl Server {
@@ -41,7 +47,9 @@ impl Server {
             Self::Etcd => Tool::Etcd,
             Self::Etcd36 => Tool::Etcd36,
             Self::Consul => Tool::Consul,
+            Self::Nacos => Tool::Nacos,
             Self::Redis => Tool::Redis,
+            Self::Valkey => Tool::Valkey,
         }
     }
 
@@ -50,7 +58,9 @@ impl Server {
             Self::Etcd => "etcd",
             Self::Etcd36 => "etcd36",
             Self::Consul => "consul",
+            Self::Nacos => "nacos",
             Self::Redis => "redis-server",
+            Self::Valkey => "valkey-server",
         }
     }
 
@@ -58,7 +68,8 @@ impl Server {
         match self {
             Self::Etcd | Self::Etcd36 => 2379,
             Self::Consul => 8500,
-            Self::Redis => 6379,
+            Self::Nacos => 8848,
+            Self::Redis | Self::Valkey => 6379,
         }
     }
 }
@@ -92,14 +103,22 @@ fn words(server: Server, port: u16, root: &Path) -> Vec<String> {
         Server::Etcd | Server::Redis => server.name().to_owned(),
         Server::Etcd36 => tool::etcd36(root).to_string_lossy().into_owned(),
         Server::Consul => tool::consul(root).to_string_lossy().into_owned(),
+        Server::Nacos => root.join("tools/servers/nacos/start").to_string_lossy().into_owned(),
+        Server::Valkey => {
+            tool::valkey(root).join("usr/bin/valkey-server").to_string_lossy().into_owned()
+        }
     };
     let url = format!("http://127.0.0.1:{port}");
     let arguments = match server {
-        Server::Redis => format!("--bind 127.0.0.1 --port {port} --appendonly no --save")
-            .split(' ')
-            .map(str::to_owned)
-            .chain([String::new()])
-            .collect(),
+        Server::Redis | Server::Valkey => {
+            format!("--bind 127.0.0.1 --port {port} --appendonly no --save")
+                .split(' ')
+                .map(str::to_owned)
+                .chain([String::new()])
+                .collect()
+        }
+        // The script keeps it on this machine.
+        Server::Nacos => vec![port.to_string(), data.into_owned()],
         // As far from the first one as by default.
         Server::Consul => format!(
             "-dev -bind=127.0.0.1 -client=127.0.0.1 -http-port={port} -server-port={} \
@@ -132,7 +151,13 @@ fn advice(server: Server, port: u16) -> String {
             "yumen.registry.backends = [\"consul\"], registry.consul.addr = \"127.0.0.1:{port}\"; \
              Ctrl-C stops it"
         ),
-        Server::Redis => format!("locate.redis.addrs = [\"127.0.0.1:{port}\"]; Ctrl-C stops it"),
+        Server::Nacos => format!(
+            "yumen.registry.backends = [\"nacos\"], registry.nacos.urls = [\"http://127.0.0.1:{port}/nacos\"]; \
+             Ctrl-C stops it"
+        ),
+        Server::Redis | Server::Valkey => {
+            format!("locate.redis.addrs = [\"127.0.0.1:{port}\"]; Ctrl-C stops it")
+        }
     }
 }
 
@@ -154,7 +179,9 @@ mod tests {
     fn every_server_listens_on_loopback_alone() {
         for server in Server::value_variants() {
             let line = shown(&words(*server, 7777, Path::new("/r")));
-            assert!(line.contains("127.0.0.1") && line.contains("7777"), "{line}");
+            let script = include_str!("../../tools/servers/nacos/start");
+            let told = if *server == Server::Nacos { script } else { &line };
+            assert!(told.contains("127.0.0.1") && line.contains("7777"), "{line}");
             assert!(!line.contains("0.0.0.0"), "{line}");
         }
     }
