@@ -48,6 +48,11 @@ pub(super) enum Fault {
     Crowded { server: Arc<str>, max: usize },
     #[error("{server}: {source}")]
     Refused { server: Arc<str>, source: redis::RedisError },
+    #[error(
+        "{server} is one server of a Redis Cluster ({source}); name two or more of its servers in \
+         locate.redis.addrs, and all of them are found"
+    )]
+    OneOfMany { server: Arc<str>, source: redis::RedisError },
     #[error("{server} answered {what} with something else")]
     Odd { server: Arc<str>, what: &'static str },
     #[error("a locator needs a runtime with time and network: {0}")]
@@ -58,6 +63,12 @@ impl From<Fault> for LocatorError {
     fn from(fault: Fault) -> Self {
         Self::Backend { backend: "redis", source: Box::new(fault) }
     }
+}
+
+/// Whether only a server of a Redis Cluster says that.
+fn only_of_a_cluster(error: &redis::RedisError) -> bool {
+    use ServerErrorKind::{Ask, ClusterDown, CrossSlot, Moved};
+    [Moved, Ask, CrossSlot, ClusterDown].into_iter().any(|kind| error.kind() == kind.into())
 }
 
 /// A script and the name by which the server knows it.
@@ -297,9 +308,13 @@ impl Server {
                 }
                 Ok(Err(source)) => {
                     up.answered.fetch_add(1, Ordering::Relaxed);
-                    return Err(
-                        self.failed(Fault::Refused { server: Arc::clone(&self.name), source })
-                    );
+                    let server = Arc::clone(&self.name);
+                    let alone = matches!(up.conn, Conn::One(_));
+                    return Err(self.failed(if alone && only_of_a_cluster(&source) {
+                        Fault::OneOfMany { server, source }
+                    } else {
+                        Fault::Refused { server, source }
+                    }));
                 }
                 Err(_) => {
                     // Others were answered meanwhile: slow, not dead. Of many servers each is watched

@@ -4,6 +4,7 @@ mod failover;
 
 use super::*;
 use crate::redis::{cluster::Cluster, launch::Make};
+use yumen_plugins::redis::RedisLocator;
 
 #[tokio::test]
 async fn on_redis_cluster_the_locator_conforms() {
@@ -27,6 +28,14 @@ async fn on_a_cluster_of_valkey_the_locator_conforms() {
     within(120, conformance::locator(&cluster.locator())).await;
     let cluster = Cluster::start(Make::Valkey, 0).await;
     within(120, conformance::locator_shared(&cluster.locator(), &cluster.locator())).await;
+}
+
+#[tokio::test]
+async fn one_server_of_a_cluster_given_alone_says_what_to_write() {
+    let cluster = Cluster::start(Make::Redis, 0).await;
+    let locator = RedisLocator::builder().addr(&cluster.addrs()[0]).build().unwrap();
+    let told = within(20, locator.find(UserId(1), &Role::Gate)).await.unwrap_err().to_string();
+    assert!(told.contains("name two or more of its servers in locate.redis.addrs"), "{told}");
 }
 
 /// As on one server: due's records have no lease, ours end with their process.
