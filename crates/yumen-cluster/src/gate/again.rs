@@ -132,7 +132,8 @@ impl Hall {
             }
         }
         self.driver.flush();
-        self.go_on(conn);
+        self.driver.with(conn, |_, _, session| session.wait = Wait::No);
+        self.driver.resume(conn);
     }
 
     fn data_of<'a>(&self, back: &'a Back) -> Option<Data<'a>> {

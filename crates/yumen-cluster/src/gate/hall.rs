@@ -322,14 +322,16 @@ impl Hall {
         }
     }
 
-    /// What a session waits for may have come.
+    /// What a session waits for may have come. One whose messages have come back goes on when those are on
+    /// their way, and by nothing else.
     pub(super) fn go_on(&self, conn: ConnId) {
-        let waits = self.driver.with(conn, |_, _, session| {
-            let waits = session.wait != Wait::No;
-            if session.wait != Wait::Shedding {
+        let waits = self.driver.with(conn, |_, _, session| match session.wait {
+            Wait::No | Wait::Again => false,
+            Wait::Shedding => true,
+            Wait::Room(_) | Wait::Answer => {
                 session.wait = Wait::No;
+                true
             }
-            waits
         });
         if waits == Some(true) {
             self.driver.resume(conn);

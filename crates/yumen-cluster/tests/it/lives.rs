@@ -6,7 +6,11 @@ use super::{
     game::{self, HOME, LOGIN, SECRET, World},
     rig::{self, Peer, Rig, Server, until, until_nodes},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use tokio::sync::Semaphore;
 use yumen_cluster::{
     app::App,
     cluster::Cluster,
@@ -14,7 +18,9 @@ use yumen_cluster::{
     node::{Node, State, on},
 };
 use yumen_core::{
-    locator::{Around, Locator, Moves, MovesSender, Operation, Place, Request, Role, Wrapped},
+    locator::{
+        Around, Locator, Moved, Moves, MovesSender, Operation, Place, Request, Role, Wrapped,
+    },
     status::Code,
 };
 use yumen_proto::{Outcome, UserId};
@@ -224,4 +230,84 @@ fn what_comes_back_after_later_messages_went_elsewhere_is_refused_however_often_
         }
     }
     assert_eq!(server.stats().sent_again, 0, "it would be behind a later one");
+}
+
+/// Keeps the news of a locator to itself, and who asks for a node waits until that is let through.
+#[derive(Clone)]
+struct Slow {
+    news: MovesSender,
+    asked: Arc<AtomicUsize>,
+    through: Arc<Semaphore>,
+}
+
+impl Slow {
+    fn until_asked(&self, times: usize) {
+        let asked = || (self.asked.load(Ordering::SeqCst) == times).then_some(());
+        until("the locator is asked for a node", asked);
+    }
+}
+
+impl Around for Slow {
+    fn request<'a, T: Send + 'a>(
+        &'a self,
+        operation: Operation<'a>,
+        request: Request<'a, T>,
+    ) -> Request<'a, T> {
+        if !matches!(operation, Operation::Find(Role::Node(_))) {
+            return request;
+        }
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.through.acquire().await.expect("never closed").forget();
+            request.await
+        })
+    }
+
+    fn watch(&self, _: &impl Locator) -> Moves {
+        self.news.watch()
+    }
+}
+
+#[test]
+fn what_comes_back_while_the_locator_is_asked_for_a_later_message_goes_before_it() {
+    let (stores, world) = (Stores::default(), World::default());
+    let (_first, a) = room_in(&stores, "a", &world);
+    let (_second, b) = room(&stores, "b");
+    until_nodes(&stores.process(), 2);
+    let slow = Slow {
+        news: MovesSender::bounded(1),
+        asked: Arc::default(),
+        through: Arc::new(Semaphore::new(1)), // for the first message
+    };
+    let (inner, around) = (Arc::clone(&stores.locator), slow.clone());
+    let locator = Wrapped { inner, around };
+    let cluster = Cluster::new(Arc::clone(&stores.registry), locator).secret(apart::SECRET);
+    let server = gate_of(&cluster, "one", DuplicateLogin::Kick);
+    let mut client = server.client();
+    assert_eq!(client.call(LOGIN, "7").text(), "welcome");
+    bind(&a);
+    assert_eq!(client.call(HOME, "").text(), "a");
+    client.send(FREEZE, 1, "");
+    until("its node stands still", || (world.started.get() == 1).then_some(()));
+    let before = server.stats().messages_in;
+    client.send(HOME, 2, "");
+    until("it is on its way", || (server.stats().messages_in > before).then_some(()));
+    bind(&b);
+    // The gate forgets which node is whose, and asks for the next message.
+    slow.news.send(Moved::Lost);
+    drop(server.client());
+    client.send(HOME, 3, "");
+    slow.until_asked(2);
+    // The one before it comes back meanwhile, and is asked for as well.
+    world.log.add("thaw".to_owned());
+    slow.until_asked(3);
+    slow.through.add_permits(1);
+    drop(server.client()); // and what that brings about
+    slow.through.add_permits(1);
+    for sent in 2..=3 {
+        let got = client.read();
+        assert!(matches!(&got, rig::Got::Message { seq, .. } if *seq == sent), "{sent}: {got:?}");
+        assert_eq!(got.text(), "b");
+    }
+    assert_eq!(server.stats().sent_again, 1);
 }
