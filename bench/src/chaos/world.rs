@@ -28,8 +28,10 @@ const ENTER_MAX: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(4);
 /// Between two questions whether a new process is ready.
 const READY_EVERY: Duration = Duration::from_millis(100);
-/// Longest stop of a process, and longest wait until the one in its place is ready.
-const REPLACE_MAX: Duration = Duration::from_secs(45);
+/// Longest wait until a new process is ready.
+const READY_MAX: Duration = Duration::from_secs(45);
+/// Longest stop of a process that is replaced.
+const STOP_MAX: Duration = Duration::from_secs(45);
 /// Where they roam, a client is at a gate for so many milliseconds on average.
 const ROAM_MS: u32 = 10_000;
 /// All play undisturbed for so long before the first fault and behind the last.
@@ -128,15 +130,23 @@ impl<'a> World<'a> {
         if run.one_process {
             world.serve_all()?;
         } else {
-            NODES.into_iter().try_for_each(|name| world.launch(name).map(drop))?;
-            // All at once, so that nobody begins away from home.
-            let launched = GATES.map(|name| world.launch(name).map(|address| (name, address)));
-            for gate in launched {
-                let (name, address) = gate?;
-                world.introduce(name, address)?;
-            }
+            world.serve_fleet()?;
         }
         Ok(world)
+    }
+
+    /// Starts all gates and nodes, each in a process of its own.
+    fn serve_fleet(&mut self) -> io::Result<()> {
+        // A gate that begins after the nodes have registered knows them before it lets anybody in.
+        NODES.into_iter().try_for_each(|name| self.launch(name).map(drop))?;
+        NODES.into_iter().try_for_each(|name| self.until_ready(name))?;
+        let mut launched = Vec::new();
+        for name in GATES {
+            launched.push((name, self.launch(name)?));
+        }
+        GATES.into_iter().try_for_each(|name| self.until_ready(name))?;
+        // All at once, so that nobody begins away from home.
+        launched.into_iter().try_for_each(|(name, address)| self.introduce(name, address))
     }
 
     /// Starts a gate or a node, and tells the clients of a gate.
@@ -278,19 +288,26 @@ impl<'a> World<'a> {
         say(&format!("Roll {who}"));
         self.event("roll", who)?;
         let Some(server) = self.servers.remove(who) else { return Err(ErrorKind::NotFound.into()) };
-        server.stop_within(REPLACE_MAX)?;
+        server.stop_within(STOP_MAX)?;
         self.serve(who)?;
+        self.until_ready(who)?;
+        self.event("ready-again", who)?;
+        self.pass(calm)
+    }
+
+    /// Waits until a gate or a node serves and is registered.
+    fn until_ready(&mut self, who: &str) -> io::Result<()> {
         let mut waited = Duration::ZERO;
         while !self.is_ready(who)? {
-            if waited >= REPLACE_MAX {
-                let text = format!("{who} is not ready after {REPLACE_MAX:?}");
+            if waited >= READY_MAX {
+                let log = self.run.dir.join(who).with_extension("log");
+                let text = format!("{who} is not ready after {READY_MAX:?}: see {}", log.display());
                 return Err(io::Error::new(ErrorKind::TimedOut, text));
             }
             poll::pass(READY_EVERY)?;
             waited = waited.saturating_add(READY_EVERY);
         }
-        self.event("ready-again", who)?;
-        self.pass(calm)
+        Ok(())
     }
 
     fn is_ready(&mut self, who: &str) -> io::Result<bool> {
