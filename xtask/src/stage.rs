@@ -25,6 +25,9 @@ const LINES_CLIENTS: usize = 300;
 /// Clients of a rolling update here; `cargo xtask soak roll` has as many as the others.
 const ROLL_CLIENTS: usize = 300;
 
+/// How many tests of real servers run at a time: they wait for leases and time-outs, not for a processor.
+const SERVERS_AT_ONCE: usize = 6;
+
 /// One step of `cargo xtask test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stage {
@@ -237,6 +240,7 @@ fn servers(workspace: &Workspace) -> Result<(), Error> {
         return Err(Error::Manifest { path: "Cargo.toml".to_owned(), problem });
     }
     Line::new(&workspace.root, words)
+        .env("RUST_TEST_THREADS", &SERVERS_AT_ONCE.to_string())
         .env("YUMEN_ETCD36", &tool::etcd36(&workspace.root).to_string_lossy())
         .env("YUMEN_NACOS", &tool::nacos(&workspace.root).to_string_lossy())
         .env("YUMEN_VALKEY", &tool::valkey(&workspace.root).to_string_lossy())
