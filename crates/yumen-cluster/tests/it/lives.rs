@@ -198,6 +198,13 @@ fn w05_what_is_sent_to_where_a_user_was_reaches_where_it_is_in_order() {
     assert_eq!(client.call(HOME, "").text(), "b");
 }
 
+/// Sends it, and waits until the gate has dealt with it.
+fn send_home(server: &Server, client: &mut Peer, seq: i32) {
+    let before = server.stats().messages_in;
+    client.send(HOME, seq, "");
+    until("it is on its way", || (server.stats().messages_in > before).then_some(()));
+}
+
 #[test]
 fn what_comes_back_after_later_messages_went_elsewhere_is_refused_however_often_the_user_moved() {
     let (stores, world) = (Stores::default(), World::default());
@@ -212,7 +219,7 @@ fn what_comes_back_after_later_messages_went_elsewhere_is_refused_however_often_
     assert_eq!(client.call(HOME, "").text(), "a");
     client.send(FREEZE, 1, "");
     until("its node stands still", || (world.started.get() == 1).then_some(()));
-    client.send(HOME, 2, "");
+    send_home(&server, &mut client, 2);
     // A connection to the gate is open behind what it has heard of the user's moves.
     bind(&b);
     drop(server.client());
@@ -289,9 +296,7 @@ fn what_comes_back_while_the_locator_is_asked_for_a_later_message_goes_before_it
     assert_eq!(client.call(HOME, "").text(), "a");
     client.send(FREEZE, 1, "");
     until("its node stands still", || (world.started.get() == 1).then_some(()));
-    let before = server.stats().messages_in;
-    client.send(HOME, 2, "");
-    until("it is on its way", || (server.stats().messages_in > before).then_some(()));
+    send_home(&server, &mut client, 2);
     bind(&b);
     // The gate forgets which node is whose, and asks for the next message.
     slow.news.send(Moved::Lost);
