@@ -5,6 +5,7 @@ use crate::{
     rig::{self, Got, Peer, Rig, until_nodes},
 };
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -38,14 +39,15 @@ fn node(stores: &Stores, id: &str) -> Node {
 /// Clients that ask one question after the other.
 struct Load {
     stop: Arc<AtomicBool>,
-    /// When which node answered.
-    answers: Arc<Mutex<Vec<(Instant, String)>>>,
+    /// When each node answered first, since the last look.
+    answers: Arc<Mutex<HashMap<String, Instant>>>,
     clients: Vec<JoinHandle<()>>,
 }
 
 impl Load {
     fn start(addr: SocketAddr, count: usize) -> Self {
-        let (stop, answers) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<_>>>::default());
+        let (stop, answers) =
+            (Arc::<AtomicBool>::default(), Arc::<Mutex<HashMap<_, _>>>::default());
         let ask = || {
             let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
             std::thread::spawn(move || {
@@ -53,8 +55,8 @@ impl Load {
                 while !stop.load(Ordering::Relaxed) {
                     match client.call(NAME, "") {
                         Got::Message { body, .. } => {
-                            let name = String::from_utf8(body).unwrap();
-                            answers.lock().unwrap().push((Instant::now(), name));
+                            let (at, name) = (Instant::now(), String::from_utf8(body).unwrap());
+                            answers.lock().unwrap().entry(name).or_insert(at);
                         }
                         other => panic!("a message failed: {other:?}"),
                     }
@@ -65,12 +67,10 @@ impl Load {
         Self { stop, answers, clients }
     }
 
-    /// The first answer of a node after a moment, waited for.
-    fn first(&self, node: &str, after: Instant) -> Instant {
-        rig::until("an answer of the node", || {
-            let answers = self.answers.lock().unwrap();
-            answers.iter().find(|(at, name)| *at >= after && name == node).map(|(at, _)| *at)
-        })
+    /// The first answer of a node from now on, waited for.
+    fn first(&self, node: &str) -> Instant {
+        self.answers.lock().unwrap().clear();
+        rig::until("an answer of the node", || self.answers.lock().unwrap().get(node).copied())
     }
 
     fn stop(self) {
@@ -88,17 +88,16 @@ fn a_node_that_joins_or_leaves_under_load_costs_no_message_and_has_its_share_wit
     let addr = gate.addresses()[0];
     let _gate = Rig::serving(App::default().with(gate));
     let load = Load::start(addr, 8);
-    load.first("a", Instant::now());
+    load.first("a");
     for _ in 0..3 {
         let second = Rig::start(App::default().with(node(&stores, "b")));
         until_nodes(&stores.process(), 2);
         let joined = Instant::now();
-        let took = load.first("b", joined).saturating_duration_since(joined);
+        let took = load.first("b").saturating_duration_since(joined);
         assert!(took <= SOON, "its first message came after {took:?}");
         // It leaves: it hangs first, so nobody sends to it any more.
         second.stop().unwrap();
-        let left = Instant::now();
-        load.first("a", left);
+        load.first("a");
     }
     load.stop();
     first.stop().unwrap();
