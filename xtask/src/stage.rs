@@ -26,7 +26,7 @@ const LINES_CLIENTS: usize = 300;
 const ROLL_CLIENTS: usize = 300;
 
 /// How many tests of real servers run at a time: they wait for leases and time-outs, not for a processor.
-const SERVERS_AT_ONCE: usize = 6;
+const SERVERS_AT_ONCE: usize = 4;
 
 /// One step of `cargo xtask test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

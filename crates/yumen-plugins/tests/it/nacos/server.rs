@@ -1,6 +1,6 @@
 //! A real Nacos for one test: standalone, on free ports, in a folder of its own, gone with the test.
 //!
-//! It takes some 400 MB, so only two tests at a time have one each.
+//! It takes some 400 MB and a processor while it starts, so only one test at a time has one.
 
 use crate::last_words::last_words;
 use std::{
@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 use yumen_plugins::nacos::{NacosRegistry, NacosRegistryBuilder};
 
-static TURNS: Semaphore = Semaphore::const_new(2);
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// See the module.
 pub(crate) struct Server {
@@ -62,7 +62,7 @@ impl Server {
 
     /// With these in its environment.
     pub(crate) async fn start_with(envs: &[(&str, &str)]) -> Self {
-        let turn = TURNS.acquire().await.unwrap();
+        let turn = TURN.acquire().await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let envs = envs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let envs: Vec<_> = envs.collect();
