@@ -4,13 +4,9 @@
 use super::{
     apart::{self, Stores},
     game::{self, HOME, LOGIN, SECRET, World},
-    rig::{self, Peer, Rig, Server, until, until_nodes},
+    rig::{self, Count, Latch, Peer, Rig, Server, until, until_nodes},
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-use tokio::sync::Semaphore;
+use std::sync::Arc;
 use yumen_cluster::{
     app::App,
     cluster::Cluster,
@@ -243,13 +239,13 @@ fn what_comes_back_after_later_messages_went_elsewhere_is_refused_however_often_
 #[derive(Clone)]
 struct Slow {
     news: MovesSender,
-    asked: Arc<AtomicUsize>,
-    through: Arc<Semaphore>,
+    asked: Count,
+    latch: Latch,
 }
 
 impl Slow {
-    fn until_asked(&self, times: usize) {
-        let asked = || (self.asked.load(Ordering::SeqCst) == times).then_some(());
+    fn until_asked(&self, times: u64) {
+        let asked = || (self.asked.get() == times).then_some(());
         until("the locator is asked for a node", asked);
     }
 }
@@ -264,8 +260,8 @@ impl Around for Slow {
             return request;
         }
         Box::pin(async move {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            self.through.acquire().await.expect("never closed").forget();
+            self.asked.bump();
+            self.latch.pass().await;
             request.await
         })
     }
@@ -281,11 +277,8 @@ fn what_comes_back_while_the_locator_is_asked_for_a_later_message_goes_before_it
     let (_first, a) = room_in(&stores, "a", &world);
     let (_second, b) = room(&stores, "b");
     until_nodes(&stores.process(), 2);
-    let slow = Slow {
-        news: MovesSender::bounded(1),
-        asked: Arc::default(),
-        through: Arc::new(Semaphore::new(1)), // for the first message
-    };
+    let news = MovesSender::bounded(1);
+    let slow = Slow { news, asked: Count::default(), latch: Latch::default() };
     let (inner, around) = (Arc::clone(&stores.locator), slow.clone());
     let locator = Wrapped { inner, around };
     let cluster = Cluster::new(Arc::clone(&stores.registry), locator).secret(apart::SECRET);
@@ -293,6 +286,7 @@ fn what_comes_back_while_the_locator_is_asked_for_a_later_message_goes_before_it
     let mut client = server.client();
     assert_eq!(client.call(LOGIN, "7").text(), "welcome");
     bind(&a);
+    slow.latch.open(1);
     assert_eq!(client.call(HOME, "").text(), "a");
     client.send(FREEZE, 1, "");
     until("its node stands still", || (world.started.get() == 1).then_some(()));
@@ -306,9 +300,9 @@ fn what_comes_back_while_the_locator_is_asked_for_a_later_message_goes_before_it
     // The one before it comes back meanwhile, and is asked for as well.
     world.log.add("thaw".to_owned());
     slow.until_asked(3);
-    slow.through.add_permits(1);
+    slow.latch.open(1);
     drop(server.client()); // and what that brings about
-    slow.through.add_permits(1);
+    slow.latch.open(1);
     for sent in 2..=3 {
         let got = client.read();
         assert!(matches!(&got, rig::Got::Message { seq, .. } if *seq == sent), "{sent}: {got:?}");

@@ -1,6 +1,6 @@
 //! A real Nacos for one test: standalone, on free ports, in a folder of its own, gone with the test.
 //!
-//! It takes some 400 MB and a processor while it starts, so only one test at a time has one.
+//! It takes some 400 MB, so only one test at a time has one.
 
 use crate::last_words::last_words;
 use std::{
@@ -12,10 +12,10 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, MutexGuard};
 use yumen_plugins::nacos::{NacosRegistry, NacosRegistryBuilder};
 
-static TURN: Semaphore = Semaphore::const_new(1);
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// See the module.
 pub(crate) struct Server {
@@ -23,7 +23,7 @@ pub(crate) struct Server {
     port: u16,
     envs: Vec<(String, String)>,
     dir: tempfile::TempDir,
-    _turn: SemaphorePermit<'static>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 fn root() -> PathBuf {
@@ -62,7 +62,7 @@ impl Server {
 
     /// With these in its environment.
     pub(crate) async fn start_with(envs: &[(&str, &str)]) -> Self {
-        let turn = TURN.acquire().await.unwrap();
+        let turn = TURN.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let envs = envs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let envs: Vec<_> = envs.collect();
